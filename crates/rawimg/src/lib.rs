@@ -1,1 +1,10 @@
-//! Stub.
+//! Disk images: extents, GPT, FAT32, sparse and compressed sinks, readers for verification.
+
+mod error;
+pub mod extents;
+pub mod rules;
+pub mod sink;
+pub mod source;
+
+pub use error::{Error, ErrorKind, Need};
+pub use extents::{Content, Extents, Leaf};

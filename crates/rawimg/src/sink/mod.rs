@@ -1,0 +1,1 @@
+//! Writing an image once, forward: raw, `.xz`, `.zst`, `.gz`.

@@ -1,0 +1,1 @@
+//! Reading a compressed image at any offset.
