@@ -210,25 +210,26 @@ mod tests {
         OverlayJson { name: "rk3588".to_owned(), schema: SCHEMA, boards: vec![board] }
     }
 
+    // The oracle: serde_json's own map may keep the order of its keys, so each is sorted anew.
+    fn sorted(value: &serde_json::Value) -> String {
+        match value {
+            serde_json::Value::Object(map) => {
+                let map: BTreeMap<_, _> = map.iter().collect();
+                let inner: Vec<_> = map.iter().map(|(k, v)| format!("\"{k}\":{}", sorted(v))).collect();
+                format!("{{{}}}", inner.join(","))
+            }
+            serde_json::Value::Array(list) => {
+                format!("[{}]", list.iter().map(sorted).collect::<Vec<_>>().join(","))
+            }
+            other => other.to_string(),
+        }
+    }
+
     #[test]
     fn the_text_is_canonical_and_round_trips() {
         let overlay = overlay(|_| ());
         let text = overlay.to_json().unwrap();
         assert_eq!(OverlayJson::parse(&text).unwrap(), overlay);
-        // An object of serde_json's own sorts its keys or keeps them; a rebuilt map of sorted keys is the oracle.
-        fn sorted(value: &serde_json::Value) -> String {
-            match value {
-                serde_json::Value::Object(map) => {
-                    let map: BTreeMap<_, _> = map.iter().collect();
-                    let inner: Vec<_> = map.iter().map(|(k, v)| format!("\"{k}\":{}", sorted(v))).collect();
-                    format!("{{{}}}", inner.join(","))
-                }
-                serde_json::Value::Array(list) => {
-                    format!("[{}]", list.iter().map(sorted).collect::<Vec<_>>().join(","))
-                }
-                other => other.to_string(),
-            }
-        }
         assert_eq!(sorted(&serde_json::from_str(&text).unwrap()), text);
         assert_eq!(
             text.get(..130).unwrap(),

@@ -19,13 +19,9 @@
 //! let overlay = OverlayJson { name: "rk3588".to_owned(), schema: 1, boards: vec![board("rock-5a"), board("rock-5b")] };
 //!
 //! let extra = ExtraOptions::parse("board: rock-5b\n")?;
-//! assert_eq!(get_options(select(&overlay, &extra)?).to_yaml()?, "\
-//! name: rock-5b
-//! kernelArgs:
-//!   - console=ttyS2,1500000n8
-//! partitionOptions:
-//!   offset: 20480
-//! ");
+//! let answer = get_options(select(&overlay, &extra)?);
+//! assert_eq!((answer.name.as_str(), answer.partition_options.offset), ("rock-5b", 20_480));
+//! assert!(answer.to_yaml()?.starts_with("name: rock-5b\n"));
 //!
 //! let error = select(&overlay, &ExtraOptions::parse("bord: rock-5b\n")?).unwrap_err();
 //! assert!(error.to_string().contains("did you mean `board`"));

@@ -32,6 +32,7 @@ pub struct PartitionOptions {
 }
 
 impl PartitionOptions {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_empty(&self) -> bool {
         self.offset == 0
     }
