@@ -2,9 +2,11 @@
 
 mod error;
 pub mod extents;
+pub mod gpt;
 pub mod rules;
 pub mod sink;
 pub mod source;
 
 pub use error::{Error, ErrorKind, Need};
 pub use extents::{Content, Extents, Leaf};
+pub use gpt_disk_types::{Guid, guid};

@@ -1,0 +1,103 @@
+//! Finds where bytes were seen before: a hash table whose rows hold the last few places of one hash.
+//!
+//! A row is one small array, so that all candidates of a position come with one memory access. The upper bits of an
+//! entry repeat more bits of the hash: nearly every candidate that is compared is a match.
+
+/// log2 of the number of rows.
+const ROW_BITS: u32 = 15;
+/// Candidates per row.
+const WAYS: usize = 4;
+/// Bits of a position; blocks are at most 1 MiB.
+const POSITION_BITS: u32 = 20;
+const POSITION_MASK: u32 = (1 << POSITION_BITS) - 1;
+/// Bytes that are hashed: shorter matches come from the repeated distances only.
+pub(super) const HASHED: usize = 4;
+
+/// A match: `length` bytes, `distance` less one; length 0 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Match {
+    pub(super) length: usize,
+    pub(super) distance: u32,
+}
+
+/// The table of one block.
+pub(super) struct Finder {
+    rows: Vec<[u32; WAYS]>,
+}
+
+impl Finder {
+    pub(super) fn new() -> Self {
+        Self { rows: vec![[u32::MAX; WAYS]; 1 << ROW_BITS] }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.rows.fill([u32::MAX; WAYS]);
+    }
+
+    /// Remembers `position`, whose four bytes are `word`, and returns who was in its row.
+    #[inline]
+    fn enter(&mut self, word: u32, position: usize) -> ([u32; WAYS], u32) {
+        let hash = word.wrapping_mul(0x9E37_79B1);
+        let tag = (hash << ROW_BITS) & !POSITION_MASK;
+        let row = &mut self.rows[(hash >> (32 - ROW_BITS)) as usize];
+        let before = *row;
+        *row = [tag | (position as u32 & POSITION_MASK), before[0], before[1], before[2]];
+        (before, tag)
+    }
+
+    /// Remembers a position that nothing is sought for.
+    #[inline]
+    pub(super) fn skip(&mut self, data: &[u8], position: usize) {
+        if let Some(word) = word(data, position) {
+            self.enter(word, position);
+        }
+    }
+
+    /// The best earlier place for `position`, and remembers it. `data` ends where matches must end.
+    #[inline]
+    pub(super) fn find(&mut self, data: &[u8], position: usize, limit: usize) -> Match {
+        let Some(word) = word(data, position) else { return Match::default() };
+        let (candidates, tag) = self.enter(word, position);
+        let mut best = Match::default();
+        for entry in candidates {
+            let earlier = (entry & POSITION_MASK) as usize;
+            if entry & !POSITION_MASK != tag || earlier >= position {
+                continue;
+            }
+            let length = common(data, earlier, position, limit);
+            let distance = (position - earlier - 1) as u32;
+            // One more byte is not worth a distance that is 128 times as far.
+            if length > best.length && !(length == best.length + 1 && distance >> 7 > best.distance) {
+                best = Match { length, distance };
+                if length == limit {
+                    break;
+                }
+            }
+        }
+        if best.length >= HASHED { best } else { Match::default() }
+    }
+}
+
+#[inline]
+fn word(data: &[u8], position: usize) -> Option<u32> {
+    data.get(position..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+}
+
+/// How many bytes from `a` and `b` (later) agree, at most `limit`, which must not reach over the end.
+#[inline]
+pub(super) fn common(data: &[u8], a: usize, b: usize, limit: usize) -> usize {
+    let (left, right) = (&data[a..a + limit], &data[b..b + limit]);
+    let mut count = 0;
+    while let (Some(x), Some(y)) = (left[count..].first_chunk::<8>(), right[count..].first_chunk::<8>()) {
+        let differ = u64::from_le_bytes(*x) ^ u64::from_le_bytes(*y);
+        if differ != 0 {
+            return count + (differ.trailing_zeros() / 8) as usize;
+        }
+        count += 8;
+    }
+    while count < limit && left[count] == right[count] {
+        count += 1;
+    }
+    count
+}
