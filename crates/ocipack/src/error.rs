@@ -1,0 +1,200 @@
+//! The one error of this crate: our own input was wrong, or a medium failed. Foreign archives give findings instead.
+
+use std::io;
+
+/// Why a layer, an image or an archive could not be made or read.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(Box<ErrorKind>);
+
+impl Error {
+    /// What is wrong.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0
+    }
+
+    /// The failure of a medium behind this error, if that is what it is: exit code 4 instead of a mistake of the caller.
+    pub fn io(&self) -> Option<&io::Error> {
+        match self.kind() {
+            ErrorKind::Read { source, .. } | ErrorKind::Write { source } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+/// What is wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A path that must not enter a layer.
+    #[error("path {path:?}: {problem}")]
+    Path {
+        /// The path as given.
+        path: String,
+        /// What is wrong and what is expected.
+        problem: &'static str,
+    },
+    /// The same path twice.
+    #[error("path {path:?} is given twice, expected once")]
+    Duplicate {
+        /// The path.
+        path: String,
+    },
+    /// An entry lies below something that is no directory.
+    #[error("path {path:?} lies below {parent:?}, which is no directory")]
+    NotADirectory {
+        /// The entry.
+        path: String,
+        /// What stands where its directory should be.
+        parent: String,
+    },
+    /// Two paths that macOS or Windows take for one.
+    #[error("paths {first:?} and {second:?} are one file where case or Unicode form does not count: rename one")]
+    Collision {
+        /// The one that sorts first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// Bits that are no permission bits.
+    #[error("path {path:?} has mode {mode:o}, expected at most 7777")]
+    Mode {
+        /// The entry.
+        path: String,
+        /// The mode as given.
+        mode: u32,
+    },
+    /// The target of a symbolic link.
+    #[error("symbolic link {path:?} to {target:?}: {problem}")]
+    LinkTarget {
+        /// The link.
+        path: String,
+        /// Its target.
+        target: String,
+        /// What is wrong and what is expected.
+        problem: &'static str,
+    },
+    /// A time that a tar header cannot hold.
+    #[error("time {seconds} is beyond the year 2242, the last that a tar header holds")]
+    Time {
+        /// Seconds since 1970.
+        seconds: u64,
+    },
+    /// Data is not what its blob promised.
+    #[error("{path:?}: the data of {label} has digest {found}, expected {expected}: it changed while it was read")]
+    Changed {
+        /// Where it goes.
+        path: String,
+        /// What the caller calls it.
+        label: String,
+        /// Digest of the blob.
+        expected: imgcore::Digest,
+        /// Digest of what was read.
+        found: imgcore::Digest,
+    },
+    /// A source could not be read.
+    #[error("{path:?}: reading {label} failed")]
+    Read {
+        /// Where its data goes, or what is read.
+        path: String,
+        /// What the caller calls it.
+        label: String,
+        /// The medium's answer.
+        source: io::Error,
+    },
+    /// The output could not be written.
+    #[error("writing failed")]
+    Write {
+        /// The medium's answer.
+        source: io::Error,
+    },
+    /// A platform is not written as `os/architecture` or `os/architecture/variant`.
+    #[error("platform {text:?}: expected os/architecture, for example linux/arm64")]
+    Platform {
+        /// The text.
+        text: String,
+    },
+    /// Two images for one platform.
+    #[error("two images for platform {platform}, an index names one")]
+    DuplicatePlatform {
+        /// The platform.
+        platform: String,
+    },
+    /// No image at all.
+    #[error("an archive needs at least one image")]
+    NoImages,
+    /// A text that canonical JSON cannot hold.
+    #[error("{field} holds a control character: canonical JSON writes it raw and no reader takes that; remove it")]
+    ControlCharacter {
+        /// Which label, annotation or setting.
+        field: String,
+    },
+    /// A value that JSON cannot hold.
+    #[error("{what} cannot be written as JSON")]
+    Json {
+        /// Which document.
+        what: String,
+        /// The serialiser's answer.
+        source: serde_json::Error,
+    },
+    /// A repository name or a tag.
+    #[error("{what} {text:?}: {expected}")]
+    Name {
+        /// `repository` or `tag`.
+        what: &'static str,
+        /// The text.
+        text: String,
+        /// What is expected.
+        expected: &'static str,
+    },
+    /// A file that was asked for is not in the image.
+    #[error("{path:?} is not in the image{}", nearest.as_ref().map_or_else(String::new, |near| format!("; the nearest name is {near:?}")))]
+    Missing {
+        /// The path.
+        path: String,
+        /// A path that is there and nearly the same.
+        nearest: Option<String>,
+    },
+    /// A path names something that has no bytes.
+    #[error("{path:?} is a {found}, expected a file")]
+    NotAFile {
+        /// The path.
+        path: String,
+        /// What it is.
+        found: &'static str,
+    },
+    /// Symbolic links that lead to themselves, or too many.
+    #[error("{path:?} leads through more than {limit} symbolic links")]
+    LinkLoop {
+        /// The path.
+        path: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// More bytes than the caller is ready to take.
+    #[error("{path:?} has {size} bytes, at most {limit} are read")]
+    TooLarge {
+        /// The path.
+        path: String,
+        /// Its size.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A layer is damaged; [`verify`](crate::read::ArchiveView::verify) says how.
+    #[error("{path:?}: its layer {layer} is damaged: {problem}")]
+    Damaged {
+        /// The path.
+        path: String,
+        /// Digest or name of the layer.
+        layer: String,
+        /// What the decoder met.
+        problem: String,
+    },
+}
