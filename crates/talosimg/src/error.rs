@@ -19,6 +19,70 @@ pub enum ErrorKind {
         /// Why it is refused.
         reason: &'static str,
     },
+    /// A boot program that is none.
+    #[error("unknown boot program {word:?}: use grub or sd-boot{}", nearest.map_or(String::new(), |n| format!("; did you mean {n:?}?")))]
+    Bootloader {
+        /// What was given.
+        word: String,
+        /// What was meant, perhaps.
+        nearest: Option<&'static str>,
+    },
+    /// A META request that is not `KEY=VALUE` with a key that the node can read.
+    #[error("META value {text:?}: {problem}")]
+    MetaRequest {
+        /// What was given.
+        text: String,
+        /// What is wrong and what to write.
+        problem: String,
+    },
+    /// META values that do not fit.
+    #[error(
+        "the META values need {needed} bytes, but a copy has room for {}: shorten them; the largest is {largest:#x} with {} bytes",
+        crate::meta::CAPACITY,
+        size
+    )]
+    #[cfg(feature = "image")]
+    MetaTooLarge {
+        /// Bytes that the values need, with eight for each key.
+        needed: usize,
+        /// The key with the largest value.
+        largest: u8,
+        /// The size of that value in bytes.
+        size: usize,
+    },
+    /// A boot program that cannot become a unified kernel image.
+    #[error("the stub {problem}")]
+    Stub {
+        /// What was found, what was expected, what to do.
+        problem: String,
+    },
+    /// A section that cannot be put into a unified kernel image.
+    #[error("section {name:?} {problem}")]
+    Section {
+        /// Its name.
+        name: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A disk size that no disk has.
+    #[error("disk size {size}: {problem}")]
+    DiskSize {
+        /// What was given, in bytes.
+        size: u64,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A path that cannot be put on the EFI system partition.
+    #[error("{path:?} cannot be put on the EFI system partition: {problem}")]
+    EspPath {
+        /// The path as given.
+        path: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Parts of an image that do not fit each other.
+    #[error(transparent)]
+    Image(#[from] rawimg::Error),
     /// YAML that does not parse, is too large, or does not have the expected shape.
     #[error("{what}: {message}")]
     Yaml {
@@ -42,6 +106,12 @@ impl Error {
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
         Self(Box::new(kind))
+    }
+}
+
+impl From<rawimg::Error> for Error {
+    fn from(error: rawimg::Error) -> Self {
+        ErrorKind::Image(error).into()
     }
 }
 

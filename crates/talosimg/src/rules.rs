@@ -1,0 +1,53 @@
+//! The finding codes of this crate. A code, once published, keeps its meaning for ever.
+
+use imgcore::Severity::{self, Error, Info, Warning};
+
+/// Every code, its severity and what it means.
+pub const RULES: &[(&str, Severity, &str)] = &[
+    ("TAL001", Error, "META has another size than 1 MiB; nodes do not take it for META"),
+    ("TAL002", Warning, "one copy of META is damaged; nodes take the other"),
+    ("TAL003", Error, "both copies of META are damaged; nodes ignore it"),
+    ("TAL004", Warning, "the two copies of META are valid but differ"),
+    ("TAL005", Info, "META holds bytes outside its two copies"),
+    ("TAL006", Error, "a META value goes beyond its copy"),
+    ("TAL007", Warning, "a META key is there twice"),
+    ("TAL008", Error, "a META key is above 255"),
+    ("TAL020", Error, "the kernel command line holds a control character"),
+    ("TAL021", Error, "the kernel command line is longer than a kernel for arm64 keeps"),
+    ("TAL040", Error, "this is no kernel for arm64"),
+    ("TAL041", Error, "the kernel's compressed payload is damaged or lies outside the file"),
+    ("TAL042", Warning, "the kernel is compressed in a way that is not read here, so its release is unknown"),
+    ("TAL043", Warning, "the kernel does not say its release"),
+    ("TAL044", Error, "the kernel cannot be read"),
+    ("TAL045", Warning, "the kernel has no EFI stub, so no EFI boot program can start it"),
+    ("UKI001", Error, "this is no PE program"),
+    ("UKI002", Error, "the PE program is not 64-bit (PE32+)"),
+    ("UKI003", Warning, "the PE program is for another machine than arm64"),
+    ("UKI004", Error, "a header or section lies outside the file"),
+    ("UKI005", Error, "two sections overlap in memory or in the file"),
+    ("UKI006", Warning, "the PE program has no .linux section: it is no unified kernel image"),
+    ("UKI007", Error, "a text section is too long or not UTF-8, or holds NUL or a line break where none may be"),
+    ("UKI008", Error, "an alignment is no power of two, or a section does not keep it"),
+    ("UKI009", Info, "the PE program is signed"),
+    ("UKI010", Warning, "the PE program has COFF symbols"),
+    ("UKI011", Error, "the image in memory is smaller than its sections"),
+    ("UKI012", Warning, "a section that may be there once is there twice in one profile"),
+    ("UKI013", Warning, "a profile has no ID, or one that another profile has"),
+    ("UKI014", Error, "the file cannot be read"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_sorted_and_well_formed() {
+        assert!(RULES.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        for (code, _, meaning) in RULES {
+            let (prefix, number) = code.split_at(3);
+            assert!(["TAL", "UKI"].contains(&prefix), "{code}");
+            assert!(number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit()), "{code}");
+            assert!(!meaning.is_empty() && !meaning.ends_with('.'), "{code}");
+        }
+    }
+}
