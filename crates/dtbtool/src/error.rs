@@ -231,10 +231,18 @@ pub enum ErrorKind {
         /// The limit.
         limit: usize,
     },
+    /// An owned tree that the format cannot hold.
+    #[error("{what} {problem}")]
+    Unwritable {
+        /// What of the tree.
+        what: String,
+        /// Why it cannot be written.
+        problem: &'static str,
+    },
 }
 
 impl ErrorKind {
-    /// Bytes of the tree that the fault is about.
+    /// Bytes of the tree that the fault is about; empty for a tree that was never bytes.
     pub fn range(&self) -> Range<u64> {
         let word = |offset: &usize| *offset as u64..(*offset as u64).saturating_add(4);
         match self {
@@ -272,6 +280,7 @@ impl ErrorKind {
             }
             Self::NoRoot => 8..12,
             Self::NoEnd { end } => *end as u64..*end as u64,
+            Self::Unwritable { .. } => 0..0,
         }
     }
 }

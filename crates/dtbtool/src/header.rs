@@ -235,7 +235,9 @@ pub(crate) fn check_blocks<'a, B>(
     let (structure, structure_at) = clamp(tree, &structure);
     let (strings, strings_at) = clamp(tree, &strings);
     let rsv_start = u64::from(header.off_mem_rsvmap);
-    let rsv_length = u64::try_from(pairs).unwrap_or(u64::MAX).saturating_mul(16);
+    // Without an end, nobody knows which pairs are reservations and which are something else.
+    let pairs = if terminated { u64::try_from(pairs).unwrap_or(u64::MAX) } else { 0 };
+    let rsv_length = pairs.saturating_mul(16);
     let (reservations, _) = clamp(tree, &(rsv_start..rsv_start.saturating_add(rsv_length)));
     Ok(Blocks { structure, structure_at, strings, strings_at, reservations, old: header.is_old() })
 }

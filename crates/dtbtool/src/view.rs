@@ -42,7 +42,7 @@ impl Visit<'_> for Strict {
         Err(kind)
     }
 
-    fn begin(&mut self, offset: usize, _name: &str) {
+    fn begin(&mut self, offset: usize, _name: &str, _name_offset: usize) {
         self.root.get_or_insert(offset);
     }
 }

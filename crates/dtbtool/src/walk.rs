@@ -24,8 +24,8 @@ pub(crate) trait Visit<'a> {
     type Stop;
     /// Something is wrong; `Ok` goes on after it.
     fn fault(&mut self, kind: ErrorKind) -> Result<(), Self::Stop>;
-    /// A node begins.
-    fn begin(&mut self, _offset: usize, _name: &'a str) {}
+    /// A node begins; its name lies at `name_offset`.
+    fn begin(&mut self, _offset: usize, _name: &'a str, _name_offset: usize) {}
     /// The innermost open node ends; `end` is behind its last token.
     fn end(&mut self, _end: usize) {}
     /// A property of the innermost open node.
@@ -41,6 +41,7 @@ pub(crate) trait Visit<'a> {
 pub(crate) struct FoundProperty<'a> {
     pub(crate) offset: usize,
     pub(crate) name: &'a str,
+    pub(crate) name_offset: usize,
     pub(crate) value: &'a [u8],
     pub(crate) value_offset: usize,
 }
@@ -109,18 +110,20 @@ pub(crate) fn walk<'a, V: Visit<'a>>(blocks: &Blocks<'a>, visit: &mut V) -> Resu
                 }
                 if let Some(seen) = subnode_seen.get_mut(depth.saturating_sub(1)) {
                     *seen = false;
+                    let name_end = offset.saturating_add(4).saturating_add(stored.len());
                     let stored = own_name(stored, old);
+                    let name_offset = name_end.saturating_sub(stored.len());
                     let name = match std::str::from_utf8(stored) {
                         Ok(name) => name,
                         Err(error) => {
-                            visit.fault(ErrorKind::NameNotText { offset: offset.saturating_add(4) })?;
+                            visit.fault(ErrorKind::NameNotText { offset: name_offset })?;
                             stored.get(..error.valid_up_to()).and_then(|s| std::str::from_utf8(s).ok()).unwrap_or("")
                         }
                     };
                     if depth == 1 && !name.is_empty() {
                         visit.fault(ErrorKind::RootNamed { offset })?;
                     }
-                    visit.begin(offset, name);
+                    visit.begin(offset, name, name_offset);
                 }
             }
             Token::EndNode => {
@@ -151,13 +154,13 @@ pub(crate) fn walk<'a, V: Visit<'a>>(blocks: &Blocks<'a>, visit: &mut V) -> Resu
                         continue;
                     }
                 };
+                let name_offset = blocks.strings_at.saturating_add(usize::try_from(name_offset).unwrap_or(usize::MAX));
                 let Ok(name) = std::str::from_utf8(name) else {
-                    let at = usize::try_from(name_offset).unwrap_or(usize::MAX);
-                    visit.fault(ErrorKind::NameNotText { offset: blocks.strings_at.saturating_add(at) })?;
+                    visit.fault(ErrorKind::NameNotText { offset: name_offset })?;
                     continue;
                 };
                 let value_offset = structure_at.saturating_add(value_at);
-                visit.property(FoundProperty { offset, name, value, value_offset });
+                visit.property(FoundProperty { offset, name, name_offset, value, value_offset });
             }
             Token::End => {
                 let rest = structure.len().saturating_sub(at);

@@ -1,0 +1,211 @@
+//! Every code that this crate's findings carry.
+
+use imgcore::Severity;
+
+use crate::error::ErrorKind;
+
+/// Code, level and meaning of every finding of this crate. Codes are never reused.
+///
+/// DTB001 to DTB049 are about what a reader can follow: [`Fdt::parse`](crate::Fdt::parse) refuses a tree exactly when
+/// [`scan`](crate::scan) has an error among them. DTB050 to DTB079 are about the contents of a readable tree, DTB080
+/// to DTB099 about what a board expects of its tree.
+pub const RULES: &[(&str, Severity, &str)] = &[
+    (SHORT, Severity::Error, "the data ends inside the header"),
+    (MAGIC, Severity::Error, "the first word is not 0xd00dfeed: not a device tree"),
+    (UNFINISHED, Severity::Error, "the magic number is inverted: the program that made the tree never finished it"),
+    (TOTALSIZE, Severity::Error, "the total size is less than the header or more than the file"),
+    (
+        VERSION,
+        Severity::Error,
+        "a format version that readers do not know, or version fields that contradict each other",
+    ),
+    (
+        MISALIGNED,
+        Severity::Error,
+        "reservation block not at a multiple of 8, or structure block not at a multiple of 4",
+    ),
+    (OUTSIDE, Severity::Error, "a block lies in the header or beyond the total size"),
+    (OVERLAP, Severity::Error, "two blocks share bytes"),
+    (NEWER, Severity::Info, "a version after 17 that says it can be read as 17"),
+    (
+        ORDER,
+        Severity::Warning,
+        "blocks are not in the order reservations, structure, strings; programs that edit trees refuse that",
+    ),
+    (TRAILING, Severity::Info, "bytes follow the total size"),
+    (SIZE_LINUX, Severity::Warning, "more than 2 MiB: Linux on arm64 does not take a tree of this size at boot"),
+    (SIZE_UBOOT, Severity::Warning, "more than 4 MiB: U-Boot does not pass a tree of this size to an EFI program"),
+    (BOOT_CPU, Severity::Info, "the header's boot processor is none of /cpus"),
+    (RSV_END, Severity::Error, "the memory reservation block has no end inside the tree"),
+    (RSV_OVERLAP, Severity::Warning, "two memory reservations share addresses"),
+    (
+        RSV_ADDRESS,
+        Severity::Warning,
+        "a memory reservation beyond any address that the board has: often a leaked pointer of the build machine",
+    ),
+    (TOKEN, Severity::Error, "a word that is no token stands where a token must be"),
+    (TOKEN_CUT, Severity::Error, "the structure block ends inside a token"),
+    (NAME_END, Severity::Error, "a node name has no end"),
+    (NAME_TEXT, Severity::Error, "a name is not text"),
+    (PROPERTY_CUT, Severity::Error, "a property is longer than the structure block"),
+    (
+        PROPERTY_NAME,
+        Severity::Error,
+        "a property's name is outside the strings block, has no end in it, or is longer than 1024 bytes",
+    ),
+    (PROPERTY_ORDER, Severity::Error, "a property stands behind a subnode, where readers do not look"),
+    (PROPERTY_OUTSIDE, Severity::Error, "a property stands outside every node"),
+    (NO_ROOT, Severity::Error, "there is no root node"),
+    (SECOND_ROOT, Severity::Error, "there is a second root node"),
+    (ROOT_NAMED, Severity::Error, "the root node has a name"),
+    (END_NODE, Severity::Error, "a node ends that never began"),
+    (END_INSIDE, Severity::Error, "the tree ends while nodes are open"),
+    (NO_END, Severity::Error, "the structure block has no end token"),
+    (DEPTH, Severity::Error, "nodes are nested deeper than 64 levels"),
+    (PADDING, Severity::Warning, "padding is not zero"),
+    (BEHIND_END, Severity::Warning, "the structure block goes on behind its end token"),
+    (
+        NODE_EMPTY,
+        Severity::Warning,
+        "a node below the root has no name; U-Boot's own trees have such templates, dtc refuses them",
+    ),
+    (NODE_CHARS, Severity::Error, "a node name has characters that the specification does not allow"),
+    (NODE_FORMAT, Severity::Error, "a node name has more than one @"),
+    (
+        PROPERTY_CHARS,
+        Severity::Error,
+        "a property name is empty or has characters that the specification does not allow",
+    ),
+    (NAME_LONG, Severity::Info, "names longer than the specification's 31 characters, which no reader enforces"),
+    (PHANDLE_SHAPE, Severity::Error, "a phandle is not one cell"),
+    (PHANDLE_VALUE, Severity::Error, "a phandle is 0 or 0xffffffff, which name no node"),
+    (PHANDLE_TWICE, Severity::Error, "two nodes have the same phandle"),
+    (PHANDLE_DIFFERS, Severity::Error, "phandle and linux,phandle of a node differ"),
+    (PHANDLE_DANGLING, Severity::Warning, "a property names a node by a phandle that no node has"),
+    (COMPATIBLE, Severity::Error, "the tree is of another board"),
+    (MISSING, Severity::Error, "the tree has no device of a kind that the board needs"),
+    (DISABLED, Severity::Error, "a device that the board needs is switched off in the tree"),
+    (UNKNOWN_WORD, Severity::Error, "a device kind that is not in the vocabulary"),
+    (
+        SIBLING_DISABLED,
+        Severity::Warning,
+        "the board has a device of the needed kind, but another one that is wired up is switched off",
+    ),
+    (
+        BEHIND_PCIE,
+        Severity::Info,
+        "the network chip has no node of its own; it can only be behind a PCIe host that is on",
+    ),
+    (
+        FILE_NAME,
+        Severity::Warning,
+        "the file's name does not go with the board that the tree describes; U-Boot asks for a tree by name",
+    ),
+    (FILE_SOC, Severity::Error, "the file's name is of another chip than the tree"),
+    (BOARD_SIZE, Severity::Error, "the tree is too large for the kernel to take"),
+];
+
+pub(crate) const SHORT: &str = "DTB001";
+pub(crate) const MAGIC: &str = "DTB002";
+pub(crate) const UNFINISHED: &str = "DTB003";
+pub(crate) const TOTALSIZE: &str = "DTB004";
+pub(crate) const VERSION: &str = "DTB005";
+pub(crate) const MISALIGNED: &str = "DTB006";
+pub(crate) const OUTSIDE: &str = "DTB007";
+pub(crate) const OVERLAP: &str = "DTB008";
+pub(crate) const NEWER: &str = "DTB009";
+pub(crate) const ORDER: &str = "DTB010";
+pub(crate) const TRAILING: &str = "DTB011";
+pub(crate) const SIZE_LINUX: &str = "DTB012";
+pub(crate) const SIZE_UBOOT: &str = "DTB013";
+pub(crate) const BOOT_CPU: &str = "DTB014";
+pub(crate) const RSV_END: &str = "DTB020";
+pub(crate) const RSV_OVERLAP: &str = "DTB021";
+pub(crate) const RSV_ADDRESS: &str = "DTB022";
+pub(crate) const TOKEN: &str = "DTB030";
+pub(crate) const TOKEN_CUT: &str = "DTB031";
+pub(crate) const NAME_END: &str = "DTB032";
+pub(crate) const NAME_TEXT: &str = "DTB033";
+pub(crate) const PROPERTY_CUT: &str = "DTB034";
+pub(crate) const PROPERTY_NAME: &str = "DTB035";
+pub(crate) const PROPERTY_ORDER: &str = "DTB036";
+pub(crate) const PROPERTY_OUTSIDE: &str = "DTB037";
+pub(crate) const NO_ROOT: &str = "DTB038";
+pub(crate) const SECOND_ROOT: &str = "DTB039";
+pub(crate) const ROOT_NAMED: &str = "DTB040";
+pub(crate) const END_NODE: &str = "DTB041";
+pub(crate) const END_INSIDE: &str = "DTB042";
+pub(crate) const NO_END: &str = "DTB043";
+pub(crate) const DEPTH: &str = "DTB044";
+pub(crate) const PADDING: &str = "DTB045";
+pub(crate) const BEHIND_END: &str = "DTB046";
+pub(crate) const NODE_EMPTY: &str = "DTB050";
+pub(crate) const NODE_CHARS: &str = "DTB051";
+pub(crate) const NODE_FORMAT: &str = "DTB052";
+pub(crate) const PROPERTY_CHARS: &str = "DTB053";
+pub(crate) const NAME_LONG: &str = "DTB054";
+pub(crate) const PHANDLE_SHAPE: &str = "DTB060";
+pub(crate) const PHANDLE_VALUE: &str = "DTB061";
+pub(crate) const PHANDLE_TWICE: &str = "DTB062";
+pub(crate) const PHANDLE_DIFFERS: &str = "DTB063";
+pub(crate) const PHANDLE_DANGLING: &str = "DTB064";
+pub(crate) const COMPATIBLE: &str = "DTB080";
+pub(crate) const MISSING: &str = "DTB081";
+pub(crate) const DISABLED: &str = "DTB082";
+pub(crate) const UNKNOWN_WORD: &str = "DTB083";
+pub(crate) const SIBLING_DISABLED: &str = "DTB084";
+pub(crate) const BEHIND_PCIE: &str = "DTB085";
+pub(crate) const FILE_NAME: &str = "DTB086";
+pub(crate) const FILE_SOC: &str = "DTB087";
+pub(crate) const BOARD_SIZE: &str = "DTB088";
+
+/// The level of a code of [`RULES`].
+pub(crate) fn severity(code: &str) -> Severity {
+    RULES.iter().find(|(listed, ..)| *listed == code).map_or(Severity::Error, |(_, severity, _)| *severity)
+}
+
+impl ErrorKind {
+    /// The code under which [`scan`](crate::scan) reports this fault; none for a tree that was never bytes.
+    pub fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Short { .. } => SHORT,
+            Self::Magic { .. } => MAGIC,
+            Self::Unfinished => UNFINISHED,
+            Self::TotalSizeSmall { .. } | Self::TotalSizeLarge { .. } => TOTALSIZE,
+            Self::Version { .. } => VERSION,
+            Self::Misaligned { .. } => MISALIGNED,
+            Self::Outside { .. } => OUTSIDE,
+            Self::Overlap { .. } => OVERLAP,
+            Self::ReservationsUnterminated { .. } => RSV_END,
+            Self::Token { .. } => TOKEN,
+            Self::TokenCut { .. } => TOKEN_CUT,
+            Self::NodeNameUnterminated { .. } => NAME_END,
+            Self::NameNotText { .. } => NAME_TEXT,
+            Self::PropertyCut { .. } => PROPERTY_CUT,
+            Self::PropertyName { .. } => PROPERTY_NAME,
+            Self::PropertyAfterNode { .. } => PROPERTY_ORDER,
+            Self::PropertyOutside { .. } => PROPERTY_OUTSIDE,
+            Self::NoRoot => NO_ROOT,
+            Self::SecondRoot { .. } => SECOND_ROOT,
+            Self::RootNamed { .. } => ROOT_NAMED,
+            Self::EndWithoutNode { .. } => END_NODE,
+            Self::EndInsideNode { .. } => END_INSIDE,
+            Self::NoEnd { .. } => NO_END,
+            Self::Depth { .. } => DEPTH,
+            Self::Unwritable { .. } => return None,
+        })
+    }
+
+    /// What to do about it.
+    pub(crate) fn help(&self) -> &'static str {
+        match self {
+            Self::Short { .. } | Self::Magic { .. } => {
+                "is this the right file? a device tree is what dtc or a kernel build makes, with the ending .dtb"
+            }
+            Self::TotalSizeLarge { .. } => "the file was cut off on its way: fetch or copy it again",
+            Self::Depth { .. } => "no real tree is nested like this: the file is damaged or hostile, do not use it",
+            Self::PropertyAfterNode { .. } => "move the property in front of the node's first subnode",
+            _ => "the file is damaged: fetch or build it again; a board that is given it stays dark",
+        }
+    }
+}
