@@ -1,1 +1,60 @@
-//! Stub.
+//! The Rockchip boot chain in front of the partitions: ID blocks, FIT images, and where they lie on SD card and eMMC.
+//!
+//! A Rockchip BootROM reads an *idblock* at sector 64: code that trains the DRAM, and an SPL. The SPL reads a *FIT* at
+//! sector 16384: TF-A, U-Boot and its device tree. This crate builds idblocks v2 byte for byte as mkimage does, reads
+//! both formats and says what a board would stumble over, which no other tool does for idblocks: `mkimage -l` never
+//! looks at their hashes. It finds copies and padding, tells how much of a file has to be written, and who owns which
+//! bytes of the medium then.
+//!
+//! ```
+//! use rkboot::{BootFileKind, Soc, examine, idblock, ranges, trim};
+//!
+//! // An idblock twice, as vendors pack it for eMMC.
+//! let parts = idblock::Parts { soc: Soc::Rk3588, init: b"ddr init", boot: Some(b"spl") };
+//! let block = idblock::build(&parts)?;
+//! let mut file = vec![0; 1024 * 1024];
+//! file[..block.len()].copy_from_slice(&block);
+//! file[512 * 1024..][..block.len()].copy_from_slice(&block);
+//!
+//! let (found, report) = examine(&file, Some(Soc::Rk3588));
+//! assert!(matches!(found.kind, BootFileKind::IdBlock(_)) && found.copies_equal && !report.has_errors());
+//! assert_eq!(trim(&found)?, block.len() as u64);
+//!
+//! let layout = ranges("idbloader.img", &found, rkboot::IDBLOCK_OFFSET, found.length);
+//! let owners: Vec<_> = layout.sorted().iter().map(|part| part.owner.clone()).collect();
+//! assert_eq!(owners[..2], ["idbloader.img copy 1", "idbloader.img (padding)"]);
+//! # Ok::<(), rkboot::Error>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! - No file system, network, clock, environment, randomness, process, printing, async.
+//! - No panic on any input; sizes in files are never trusted, and every byte is hashed a bounded number of times.
+//! - Foreign data gives findings with stable codes ([`RULES`]), our own parts give an [`Error`].
+//! - The same calls give the same values. `unsafe` is forbidden.
+//!
+//! # Not here
+//!
+//! Idblocks v1 are recognised, not read; `rkspi` spreading, legacy formats (`LOADER`, `BL3X`), loader files and
+//! building FITs are not here.
+//!
+//! # Features
+//!
+//! `cli` builds the program `rkboot` (`rkboot inspect`, `rkboot build idbloader`). The library needs none.
+
+mod bootfile;
+mod error;
+mod facts;
+pub mod fit;
+pub mod idblock;
+pub mod rules;
+mod soc;
+mod util;
+
+pub use bootfile::{BootFile, BootFileKind, FIT_OFFSET, IDBLOCK_OFFSET, examine, ranges, trim};
+pub use error::{Error, ErrorKind};
+pub use facts::facts;
+pub use fit::Fit;
+pub use idblock::IdBlock;
+pub use rules::RULES;
+pub use soc::{HeaderVersion, Soc};

@@ -1,0 +1,90 @@
+//! What a file holds that is written raw in front of the partitions.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+mod examine;
+mod foreign;
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+pub use examine::examine;
+pub(crate) use examine::{find_fit, first_stage_base, fit_copies};
+pub use place::{ranges, trim};
+
+use crate::{Fit, IdBlock};
+
+/// Where the mainline SPL and, without a partition named `uboot`, the vendor SPL look for the FIT on SD card and eMMC
+/// (`CONFIG_SYS_MMCSD_RAW_MODE_U_BOOT_SECTOR`), in bytes.
+pub const FIT_OFFSET: u64 = 16_384 * 512;
+
+/// Where a BootROM looks for the first idblock on SD card and eMMC, in bytes.
+pub const IDBLOCK_OFFSET: u64 = 64 * 512;
+
+/// A boot file, as [`examine`] found it. All ranges are bytes of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BootFile {
+    /// What it is.
+    pub kind: BootFileKind,
+    /// The copies of its content; the first is the one that boots. A copy of an idblock is the block itself, without
+    /// the gap to the next one; several copies of a FIT are whole slots, as the vendor's packer pads each (2 MiB);
+    /// otherwise there is one range up to `content_end`, in whole sectors. Never empty.
+    pub copies: Vec<Range<u64>>,
+    /// Whether all copies hold the same.
+    pub copies_equal: bool,
+    /// End of the last byte that means something in copy 1.
+    pub content_end: u64,
+    /// Size of the file.
+    pub length: u64,
+    /// 0-based index of the first copy that differs.
+    differing: Option<usize>,
+    /// Where copy 1 says that it ends, which is behind the file for a damaged one.
+    claimed_end: u64,
+}
+
+/// What a boot file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BootFileKind {
+    /// An idblock v2, `idbloader.img`.
+    IdBlock(Box<IdBlock>),
+    /// An idblock v1: recognised, not read.
+    IdBlockV1,
+    /// A FIT, `u-boot.itb` or `uboot.img`.
+    Fit(Box<Fit>),
+    /// Both in one file, `u-boot-rockchip.bin`.
+    Combined {
+        /// The idblock, `None` if it is v1.
+        idblock: Option<Box<IdBlock>>,
+        /// Where the idblock is; for v1 up to the last data in front of the FIT.
+        idblock_range: Range<u64>,
+        /// The FIT.
+        fit: Box<Fit>,
+        /// Where the FIT is.
+        fit_range: Range<u64>,
+    },
+    /// Nothing that is known here.
+    Unknown,
+}
+
+impl BootFileKind {
+    /// In a few words.
+    pub const fn describe(&self) -> &'static str {
+        match self {
+            Self::IdBlock(_) => "idblock v2",
+            Self::IdBlockV1 => "idblock v1",
+            Self::Fit(_) => "FIT",
+            Self::Combined { idblock: Some(_), .. } => "idblock v2 and FIT",
+            Self::Combined { idblock: None, .. } => "idblock v1 and FIT",
+            Self::Unknown => "unknown",
+        }
+    }
+}

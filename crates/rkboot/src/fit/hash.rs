@@ -1,0 +1,108 @@
+//! Hashes of images.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+use sha2::{Digest, Sha256, Sha384, Sha512};
+
+/// A hash node of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hash {
+    /// `algo`, such as `sha256`.
+    pub algorithm: String,
+    /// `value`.
+    pub value: Vec<u8>,
+    /// What it says about the data.
+    pub status: HashStatus,
+}
+
+/// What a hash says about the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HashStatus {
+    /// The data is what was hashed.
+    Valid,
+    /// It is not, or is missing.
+    Wrong,
+    /// The algorithm is not known here (sha1, md5).
+    Unsupported,
+    /// Not looked at, because images of the FIT share more data than any sound one does.
+    Skipped,
+}
+
+impl HashStatus {
+    /// `ok`, `bad`, `unsupported`, `skipped`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "ok",
+            Self::Wrong => "bad",
+            Self::Unsupported => "unsupported",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// `None` for an algorithm that is not known here.
+pub(super) fn matches(algorithm: &str, value: &[u8], data: &[u8]) -> Option<bool> {
+    fn sha<H: Digest>(data: &[u8], value: &[u8]) -> bool {
+        H::digest(data).as_slice() == value
+    }
+    Some(match algorithm {
+        "sha256" => sha::<Sha256>(data, value),
+        "sha384" => sha::<Sha384>(data, value),
+        "sha512" => sha::<Sha512>(data, value),
+        "crc32" => crc32(data).to_be_bytes() == value,
+        _ => return None,
+    })
+}
+
+/// Whether [`matches`] knows the algorithm.
+pub(super) fn is_known(algorithm: &str) -> bool {
+    matches(algorithm, &[], &[]).is_some()
+}
+
+/// The CRC-32 of zlib and Ethernet. Sixteen table entries are enough for files of a few MiB.
+fn crc32(data: &[u8]) -> u32 {
+    const TABLE: [u32; 16] = [
+        0x0000_0000,
+        0x1db7_1064,
+        0x3b6e_20c8,
+        0x26d9_30ac,
+        0x76dc_4190,
+        0x6b6b_51f4,
+        0x4db2_6158,
+        0x5005_713c,
+        0xedb8_8320,
+        0xf00f_9344,
+        0xd6d6_a3e8,
+        0xcb61_b38c,
+        0x9b64_c2b0,
+        0x86d3_d2d4,
+        0xa00a_e278,
+        0xbdbd_f21c,
+    ];
+    let nibble = |crc: u32| TABLE.get((crc & 0xf) as usize).copied().unwrap_or(0) ^ (crc >> 4);
+    !data.iter().fold(u32::MAX, |crc, byte| nibble(nibble(crc ^ u32::from(*byte))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_answers() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        assert_eq!(crc32(b""), 0);
+        assert_eq!(matches("crc32", &[0xcb, 0xf4, 0x39, 0x26], b"123456789"), Some(true));
+        assert_eq!(matches("crc32", &[0xcb], b"123456789"), Some(false));
+        assert_eq!(matches("sha256", imgcore::Digest::of(b"x").raw(), b"x"), Some(true));
+        assert_eq!(matches("sha256", imgcore::Digest::of(b"x").raw(), b"y"), Some(false));
+        assert_eq!(matches("sha1", &[0; 20], b""), None);
+        assert!(is_known("sha512") && !is_known("md5"));
+    }
+}

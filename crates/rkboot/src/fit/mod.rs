@@ -1,0 +1,153 @@
+//! FIT images: the second stage that U-Boot's SPL loads (`u-boot.itb`, the vendor's `uboot.img`).
+//!
+//! A FIT is a device tree whose nodes describe images (U-Boot, TF-A segments, device trees) and configurations that
+//! combine them. Rockchip FITs keep the data behind the tree, and where it starts depends on who packed it:
+//! `data-position` counts from the start of the FIT; `data-offset` counts from the tree's end, rounded up to 512 bytes
+//! when the root has a `totalsize` property (vendor), else to 4 (U-Boot). Measured on 85 public files.
+//!
+//! ```
+//! let (fit, report) = rkboot::fit::parse(b"no FIT");
+//! assert!(fit.is_none());
+//! assert_eq!(report.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["FIT001"]);
+//! ```
+
+mod check;
+mod data;
+mod hash;
+mod parse;
+
+use std::ops::Range;
+
+pub use check::{check_compatible, check_firmware};
+pub use hash::{Hash, HashStatus};
+pub use parse::parse;
+
+/// Whether `bytes` begin as a device tree does; a FIT is one.
+pub fn is_tree(bytes: &[u8]) -> bool {
+    bytes.starts_with(&dtbtool::MAGIC.to_be_bytes())
+}
+
+/// A FIT. All offsets and ranges are bytes from its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fit {
+    /// Size of the tree.
+    pub totalsize: u32,
+    /// The root's `description`.
+    pub description: Option<String>,
+    /// The root's `timestamp`: seconds since 1970.
+    pub timestamp: Option<u32>,
+    /// The root's `totalsize`, which only vendor FITs have: tree and data.
+    pub declared_size: Option<u32>,
+    /// The root's `version`, the vendor's rollback number.
+    pub version: Option<u32>,
+    /// Where `data-offset` counts from.
+    pub external_base: u64,
+    /// The images in stored order.
+    pub images: Vec<Image>,
+    /// The configurations in stored order.
+    pub configurations: Vec<Configuration>,
+    /// Name of the default configuration.
+    pub default: Option<String>,
+    /// End of the last byte of tree and data that is described.
+    pub data_end: u64,
+}
+
+impl Fit {
+    /// Where the FIT ends: [`data_end`](Self::data_end), or what a vendor FIT declares if that is more.
+    pub fn end(&self) -> u64 {
+        self.data_end.max(self.declared_size.map_or(0, u64::from))
+    }
+
+    /// The image with this name.
+    pub fn image(&self, name: &str) -> Option<&Image> {
+        self.images.iter().find(|image| image.name == name)
+    }
+
+    /// Count of hashes that are valid, and of all.
+    pub fn hashes(&self) -> (usize, usize) {
+        let all = || self.images.iter().flat_map(|image| &image.hashes);
+        (all().filter(|hash| hash.status == HashStatus::Valid).count(), all().count())
+    }
+}
+
+/// How an image says where its data is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DataForm {
+    /// Property `data` in the tree.
+    Inline,
+    /// `data-offset`, from the external base.
+    Offset,
+    /// `data-position`, from the start of the FIT.
+    Position,
+}
+
+/// An image of a FIT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Image {
+    /// Name of the node, such as `atf-1`.
+    pub name: String,
+    /// `description`.
+    pub description: Option<String>,
+    /// `type`: `standalone`, `firmware`, `flat_dt`, …
+    pub kind: Option<String>,
+    /// `os`.
+    pub os: Option<String>,
+    /// `arch`.
+    pub arch: Option<String>,
+    /// `compression`.
+    pub compression: Option<String>,
+    /// `load` address.
+    pub load: Option<u64>,
+    /// `entry` address.
+    pub entry: Option<u64>,
+    /// Where the data is, `None` if nothing says so.
+    pub data: Option<(DataForm, Range<u64>)>,
+    /// The hashes, each checked.
+    pub hashes: Vec<Hash>,
+    /// Where the node starts in the tree.
+    pub node: u64,
+}
+
+impl Image {
+    /// The image's data in the bytes of its FIT, if all of it is there.
+    pub fn bytes<'a>(&self, fit: &'a [u8]) -> Option<&'a [u8]> {
+        let (_, range) = self.data.as_ref()?;
+        fit.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+    }
+
+    /// Whether the data is stored as it is loaded.
+    pub fn is_uncompressed(&self) -> bool {
+        matches!(self.compression.as_deref(), None | Some("none"))
+    }
+
+    pub(crate) fn is_flat_dt(&self) -> bool {
+        self.kind.as_deref() == Some("flat_dt")
+    }
+}
+
+/// A configuration: which images start together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Configuration {
+    /// Name of the node, such as `config-1`.
+    pub name: String,
+    /// `description`.
+    pub description: Option<String>,
+    /// `compatible`, copied from the device tree.
+    pub compatible: Vec<String>,
+    /// `firmware`: the image that is started first.
+    pub firmware: Option<String>,
+    /// `loadables`: the images that are loaded as well.
+    pub loadables: Vec<String>,
+    /// `kernel`.
+    pub kernel: Option<String>,
+    /// `fdt`: the device tree, then overlays.
+    pub fdt: Vec<String>,
+    /// Names in these properties that no image has.
+    pub dangling: Vec<String>,
+    /// Where the node starts in the tree.
+    pub node: u64,
+}

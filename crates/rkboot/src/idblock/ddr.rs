@@ -1,0 +1,124 @@
+//! What Rockchip's DDR init code says about itself: version text and the console it prints to.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+use std::fmt;
+
+/// The largest known DDR init image has 146 KiB; nothing behind this is searched.
+const SEARCHED: usize = 1024 * 1024;
+
+/// The identity of DDR init code of Rockchip's rkbin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DdrInfo {
+    /// `v1.18`.
+    pub version: String,
+    /// The whole line, such as `DDR 9fa84341ce typ 24/09/06-09:51:11,fwver: v1.18`.
+    pub text: String,
+    /// Where it prints, if the parameter section has a known form.
+    pub uart: Option<Uart>,
+}
+
+impl fmt::Display for DdrInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        if let Some(uart) = self.uart {
+            write!(f, ", {uart}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A serial console in the parameters of DDR init code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uart {
+    /// Number of the UART.
+    pub id: u8,
+    /// Which of its pin groups.
+    pub iomux: u8,
+    /// Bits per second.
+    pub baud: u32,
+}
+
+impl fmt::Display for Uart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "uart{} m{} {} baud", self.id, self.iomux, self.baud)
+    }
+}
+
+/// Finds the version line of DDR init code. U-Boot's TPL has none.
+pub(super) fn identify(image: &[u8]) -> Option<DdrInfo> {
+    let image = image.get(..SEARCHED.min(image.len()))?;
+    // Newer blobs end the line with "fwver: v1.18", older ones begin it with "DDR Version V1.08".
+    let (at, version) = ["fwver: ", "DDR Version "].iter().find_map(|key| {
+        let at = image.windows(key.len()).position(|window| window == key.as_bytes())?;
+        let version = printable(image.get(at.checked_add(key.len())?..)?);
+        let version = version.split(|c: char| c != '.' && !c.is_ascii_alphanumeric()).next()?.to_ascii_lowercase();
+        (version.starts_with('v') && version.len() > 1).then_some((at, version))
+    })?;
+    let before = image.get(..at)?.iter().rev().take(120).take_while(|byte| is_text(**byte)).count();
+    let text = printable(image.get(at.saturating_sub(before)..)?);
+    Some(DdrInfo { version, text: text.trim().to_owned(), uart: uart(image) })
+}
+
+fn is_text(byte: u8) -> bool {
+    (0x20..0x7f).contains(&byte)
+}
+
+fn printable(bytes: &[u8]) -> String {
+    bytes.iter().take(160).take_while(|byte| is_text(**byte)).map(|byte| char::from(*byte)).collect()
+}
+
+/// The parameter section that rkbin's `ddrbin_tool` edits: a tag, a version, pairs (offset, size) in words counted
+/// from the version with a 1-based offset. The second pair is the global section, whose first word is the UART.
+fn uart(image: &[u8]) -> Option<Uart> {
+    const TAG: [u8; 4] = 0x1234_5678_u32.to_le_bytes();
+    let word = |at: usize| -> Option<u32> {
+        let bytes = image.get(at..at.checked_add(4)?)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    };
+    let tag = image.chunks_exact(4).position(|word| word == TAG)?.checked_mul(4)?;
+    let section = tag.checked_add(4)?;
+    // Version 0 (RK3399) has no index, and versions above 5 are not known.
+    if !(1..=5).contains(&word(section)?) {
+        return None;
+    }
+    let index = usize::from(*image.get(section.checked_add(6)?)?).checked_sub(1)?;
+    let [b0, b1, b2, high] = word(section.checked_add(index.checked_mul(4)?)?)?.to_le_bytes();
+    Some(Uart { id: high >> 4, iomux: high & 0xf, baud: u32::from_le_bytes([b0, b1, b2, 0]) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blobs_of_rkbin_are_recognised() {
+        for (path, version, uart) in [
+            ("rk35/rk3588_ddr_lp4_2112MHz_lp5_2400MHz_v1.18.bin", "v1.18", Some((2, 0, 1_500_000))),
+            ("rk35/rk3588_ddr_lp4_2112MHz_lp5_2400MHz_v1.16.bin", "v1.16", Some((2, 0, 1_500_000))),
+            ("rk35/rk3568_ddr_1560MHz_v1.23.bin", "v1.23", Some((2, 0, 1_500_000))),
+            ("rk35/rk3576_ddr_lp4_2112MHz_lp5_2736MHz_v1.09.bin", "v1.09", Some((0, 0, 1_500_000))),
+        ] {
+            let Some(path) = testkit::shared(&format!("testdata/rkbin/bin/{path}")) else { return };
+            let info = identify(&testkit::read(path)).unwrap();
+            assert_eq!(info.version, version);
+            assert!(info.text.starts_with("DDR ") && info.text.ends_with(version), "{}", info.text);
+            assert_eq!(info.uart.map(|uart| (uart.id, uart.iomux, uart.baud)), uart);
+        }
+    }
+
+    #[test]
+    fn other_code_is_not() {
+        assert_eq!(identify(b""), None);
+        assert_eq!(identify(b"fwver: "), None);
+        assert_eq!(identify(b"U-Boot TPL 2025.10"), None);
+        let old = identify(b"\x00DDR Version V1.08 20220617\n").unwrap();
+        assert_eq!((old.version.as_str(), old.text.as_str(), old.uart), ("v1.08", "DDR Version V1.08 20220617", None));
+    }
+}

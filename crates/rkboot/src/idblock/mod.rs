@@ -1,0 +1,174 @@
+//! ID blocks v2: the first thing on a card that a Rockchip BootROM reads (`RKNS`, RK35xx).
+//!
+//! A block is a 2 KiB header with up to four entries, then the images, all counted in 512-byte blocks from the
+//! header. The BootROM looks for it at sector 64 of SD card and eMMC and at every further multiple of 512 KiB from
+//! there, so a file may hold several copies. The header does not say for which SoC it is made.
+//!
+//! ```
+//! use rkboot::{Soc, idblock};
+//!
+//! let parts = idblock::Parts { soc: Soc::Rk3588, init: &[1; 3000], boot: Some(&[2; 9000]) };
+//! let mut bytes = idblock::build(&parts)?;
+//! let (block, report) = idblock::parse(&bytes);
+//! assert!(report.is_empty());
+//! assert_eq!(block.map(|block| (block.images.len(), block.length)), Some((2, 2048 + 4096 + 10240)));
+//!
+//! bytes[5000] ^= 1;
+//! let (_, report) = idblock::parse(&bytes);
+//! assert_eq!(report.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["IDB009"]);
+//! # Ok::<(), rkboot::Error>(())
+//! ```
+
+mod build;
+mod ddr;
+mod parse;
+mod raw;
+
+use std::ops::Range;
+
+pub use build::{Parts, build};
+pub use ddr::{DdrInfo, Uart};
+pub(crate) use parse::{find_copies, parse_block};
+pub use parse::{parse, parse_for};
+
+/// The distance at which a BootROM looks for the next copy, from the first: 1024 sectors.
+pub const COPY_STRIDE: u64 = 512 * 1024;
+
+/// Whether `bytes` begin with the magic of an idblock v2, plain or signed.
+pub fn is_v2(bytes: &[u8]) -> bool {
+    bytes.starts_with(&raw::MAGIC) || bytes.starts_with(&raw::MAGIC_SIGNED)
+}
+
+/// Whether `bytes` begin as every idblock v1 with a plain payload does: the scrambled form of magic 0x0FF0AA55,
+/// plain payload flag and init offset 4. v1 blocks are recognised, not parsed.
+pub fn is_v1(bytes: &[u8]) -> bool {
+    const SCRAMBLED: [u8; 16] =
+        [0x3b, 0x8c, 0xdc, 0xfc, 0xbe, 0x9f, 0x9d, 0x51, 0xeb, 0x30, 0x34, 0xce, 0x24, 0x51, 0x1f, 0x98];
+    // With a scrambled payload (rk3066, rk3188) only the flag at byte 8 differs.
+    let same = |range: Range<usize>| SCRAMBLED.get(range.clone()) == bytes.get(range);
+    same(0..8) && same(9..16)
+}
+
+/// Which hash protects header and images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HashKind {
+    /// Nothing is protected.
+    None,
+    /// SHA-256, what mkimage and all known public files use.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+    /// No known value.
+    Unknown(u8),
+}
+
+impl HashKind {
+    fn from_raw(raw: u8) -> Self {
+        match raw {
+            0 => Self::None,
+            1 => Self::Sha256,
+            2 => Self::Sha512,
+            other => Self::Unknown(other),
+        }
+    }
+
+    /// The value in the header.
+    pub const fn raw(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Sha256 => 1,
+            Self::Sha512 => 2,
+            Self::Unknown(raw) => raw,
+        }
+    }
+
+    /// `none`, `sha256`, `sha512`, `unknown`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// Length of the hash in bytes.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::None | Self::Unknown(_) => 0,
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+}
+
+/// What a stored hash says about the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Check {
+    /// The bytes are those that were hashed.
+    Valid,
+    /// The file ends too early, and the bytes are those that were hashed if zeros follow.
+    ValidIfPadded,
+    /// They are not, or are missing.
+    Wrong,
+    /// There is no hash, or none that can be checked.
+    Unchecked,
+}
+
+/// An idblock v2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IdBlock {
+    /// Whether the magic is `RKSS`, which announces a signature in the place of the header hash.
+    pub signed: bool,
+    /// Count of images that the header claims; more than four are not there.
+    pub n_images: u32,
+    /// Where the header hash is, in bytes from the header.
+    pub hash_offset: u64,
+    /// Which hash is used.
+    pub hash_kind: HashKind,
+    /// The stored header hash, [`HashKind::size`] bytes.
+    pub header_hash: Vec<u8>,
+    /// Whether it is that of the header.
+    pub header_check: Check,
+    /// The images in the order of the entries.
+    pub images: Vec<Image>,
+    /// Bytes from the header to the end of the last image.
+    pub length: u64,
+    /// How many of these are behind the end of the file.
+    pub bytes_missing: u64,
+    /// The copies in the file, the block itself first. Byte ranges count from the header of the first.
+    pub copies: Vec<BlockCopy>,
+    /// What the DDR init code says about itself.
+    pub ddr: Option<DdrInfo>,
+}
+
+/// An image of an idblock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Image {
+    /// Bytes from the header, padding included.
+    pub range: Range<u64>,
+    /// Load address, 0xFFFFFFFF leaves it to the BootROM.
+    pub load: u32,
+    /// Always 0 in known files.
+    pub flag: u32,
+    /// 1-based number.
+    pub counter: u32,
+    /// The stored hash, [`HashKind::size`] bytes.
+    pub hash: Vec<u8>,
+    /// Whether it is that of the image.
+    pub check: Check,
+}
+
+/// One copy of an idblock in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlockCopy {
+    /// Bytes from the header of the first copy.
+    pub range: Range<u64>,
+    /// Whether it is equal to the first, byte for byte.
+    pub identical: bool,
+}

@@ -1,0 +1,454 @@
+//! The reader. Sizes and offsets are 16-bit block counts, so no entry reaches beyond 64 MiB, and every byte is
+//! hashed at most once per entry.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+use std::ops::Range;
+
+use imgcore::{Finding, Report};
+use sha2::{Sha256, Sha512};
+use zerocopy::FromBytes as _;
+
+use super::{
+    BlockCopy, COPY_STRIDE, Check, HashKind, IdBlock, Image, ddr, is_v1, is_v2,
+    raw::{HASH_OFFSET, HEADER_SIZE, Header, MAGIC_SIGNED},
+};
+use crate::{
+    HeaderVersion, Soc, rules,
+    util::{data_ranges, first_difference, list_ranges, slice, tail},
+};
+
+/// More than Rockchip's packer writes (5); what lies behind is reported as data.
+const MAX_COPIES: u64 = 16;
+
+/// The largest SPL that mkimage has room for.
+const MAX_SPL: u64 = 512 * 1024;
+
+/// Where the BootROM of the RK3576 wants its first image, "FlashBoost".
+const RK3576_BOOST_LOAD: u32 = 0x3ffc_0000;
+
+/// Reads an idblock v2 at the start of `bytes`, with its copies, and checks all that a board would stumble over.
+///
+/// `None` when there is no idblock v2. Data behind the last copy is a warning: for a file that goes on with a FIT
+/// use [`crate::examine`].
+pub fn parse(bytes: &[u8]) -> (Option<IdBlock>, Report) {
+    parse_for(bytes, None)
+}
+
+/// [`parse`], checking the limits of a SoC too.
+pub fn parse_for(bytes: &[u8], soc: Option<Soc>) -> (Option<IdBlock>, Report) {
+    let (block, mut report) = parse_block(bytes, soc);
+    let Some(mut block) = block else { return (None, report) };
+    report.extend(find_copies(bytes, &mut block));
+    let mut foreign = Vec::new();
+    let mut at = 0;
+    for copy in &block.copies {
+        foreign.extend(data_ranges(bytes, at..copy.range.start));
+        at = copy.range.end.max(at);
+    }
+    foreign.extend(data_ranges(bytes, at..bytes.len() as u64));
+    if let (Some(first), Some(last)) = (foreign.first(), foreign.last()) {
+        let message = format!("data that belongs to no copy of the idblock: bytes {}", list_ranges(&foreign));
+        report.push(
+            Finding::warning(rules::IDB_FOREIGN_DATA, message)
+                .at(first.start..last.end)
+                .help("the BootROM does not read it; if it is another boot file, write that at its own sector"),
+        );
+    }
+    (Some(block), report)
+}
+
+/// One block, without looking for copies.
+pub(crate) fn parse_block(bytes: &[u8], soc: Option<Soc>) -> (Option<IdBlock>, Report) {
+    let mut report = Report::new();
+    if !is_v2(bytes) {
+        report.push(not_a_block(bytes));
+        return (None, report);
+    }
+    let Ok((header, _)) = Header::ref_from_prefix(bytes) else {
+        report.push(
+            Finding::error(
+                rules::IDB_NO_BLOCK,
+                format!("the file ends inside the idblock's header: {} bytes, expected {HEADER_SIZE}", bytes.len()),
+            )
+            .at(0..bytes.len() as u64)
+            .help("the board does not start from this; fetch the file again"),
+        );
+        return (None, report);
+    };
+    let kind = HashKind::from_raw(header.boot_flag.get().to_le_bytes()[0] & 0xf);
+    let signed = header.magic == MAGIC_SIGNED;
+    let header_check = check_header(bytes, header, kind, signed, &mut report);
+    let images = read_images(bytes, header, kind, &mut report);
+    let length = images.iter().map(|image| image.range.end).fold(HEADER_SIZE, u64::max);
+    let stored = |hash: &[u8]| hash.get(..kind.size()).unwrap_or_default().to_vec();
+    let block = IdBlock {
+        signed,
+        n_images: header.image_count(),
+        hash_offset: header.hash_offset(),
+        hash_kind: kind,
+        header_hash: stored(&header.hash),
+        header_check,
+        length,
+        bytes_missing: length.saturating_sub(bytes.len() as u64),
+        copies: vec![BlockCopy { range: 0..length, identical: true }],
+        ddr: images.first().and_then(|image| ddr::identify(slice(bytes, &image.range))),
+        images,
+    };
+    check_shape(&block, header, &mut report);
+    if let Some(soc) = soc {
+        check_soc(&block, soc, &mut report);
+    }
+    (Some(block), report)
+}
+
+fn not_a_block(bytes: &[u8]) -> Finding {
+    if is_v1(bytes) {
+        return Finding::info(rules::IDB_V1, "idblock v1 (RK3036 to RK3399, PX30, RV11xx): recognised, not checked")
+            .at(0..16)
+            .help("RK35xx do not start from it; `mkimage -l` shows its sizes");
+    }
+    let found = super::super::util::hex(slice(bytes, &(0..4)));
+    Finding::error(rules::IDB_NO_BLOCK, format!("no idblock: the file starts with {found}, expected 524b4e53 (RKNS)"))
+        .at(0..4)
+        .help("the BootROM skips this; write the board's idbloader.img at sector 64")
+}
+
+fn check_header(bytes: &[u8], header: &Header, kind: HashKind, signed: bool, report: &mut Report) -> Check {
+    let count = header.image_count();
+    if !(1..=4).contains(&count) {
+        report.push(
+            Finding::error(rules::IDB_IMAGE_COUNT, format!("the header claims {count} images, expected 1 to 4"))
+                .at(8..12)
+                .help("the BootROM refuses this header; the file is damaged, fetch it again"),
+        );
+    }
+    match kind {
+        HashKind::Unknown(raw) => report.push(
+            Finding::error(rules::IDB_HASH_KIND, format!("unknown hash kind: {raw}, expected 0, 1 or 2"))
+                .at(12..16)
+                .help("the BootROM refuses this header; the file is damaged, fetch it again"),
+        ),
+        HashKind::None => report.push(
+            Finding::info(rules::IDB_NO_HASH, "the idblock carries no hashes: neither the board nor we see damage")
+                .at(12..16),
+        ),
+        HashKind::Sha256 | HashKind::Sha512 => {}
+    }
+    let at = header.hash_offset();
+    if at != HASH_OFFSET {
+        report.push(
+            Finding::error(
+                rules::IDB_HASH_OFFSET,
+                format!("the header hash is said to be at byte {at:#x}, expected {HASH_OFFSET:#x}"),
+            )
+            .at(8..12)
+            .help("the BootROM refuses this header; the file is damaged, fetch it again"),
+        );
+        return Check::Unchecked;
+    }
+    if signed {
+        report.push(
+            Finding::info(
+                rules::IDB_SIGNED,
+                "the idblock is signed (RKSS): the signature is not checked, only the hashes of the images are",
+            )
+            .at(0..4),
+        );
+        return Check::Unchecked;
+    }
+    let range = HASH_OFFSET..HASH_OFFSET.saturating_add(kind.size() as u64);
+    let Some(computed) = hash(kind, slice(bytes, &(0..HASH_OFFSET)), 0) else { return Check::Unchecked };
+    if computed == slice(bytes, &range) {
+        return Check::Valid;
+    }
+    report.push(
+        Finding::error(rules::IDB_HEADER_HASH, "the header hash is wrong: the header is not the one that was hashed")
+            .at(range)
+            .help("the BootROM skips this copy and the board stays dark without another; fetch the file again"),
+    );
+    Check::Wrong
+}
+
+fn read_images(bytes: &[u8], header: &Header, kind: HashKind, report: &mut Report) -> Vec<Image> {
+    let count = usize::try_from(header.image_count()).unwrap_or(usize::MAX);
+    let size = bytes.len() as u64;
+    let entries = || header.images.iter().take(count).zip(1_u32..);
+    let last_end = entries().map(|(entry, _)| entry.offset().saturating_add(entry.size())).max().unwrap_or(0);
+    let mut images: Vec<Image> = Vec::new();
+    for (entry, number) in entries() {
+        let range = entry.offset()..entry.offset().saturating_add(entry.size());
+        let stored = entry.hash.get(..kind.size()).unwrap_or_default();
+        if entry.offset() < HEADER_SIZE {
+            report.push(
+                Finding::error(
+                    rules::IDB_INSIDE_HEADER,
+                    format!(
+                        "image {number} starts at byte {}, inside the header; expected {HEADER_SIZE} or more",
+                        range.start
+                    ),
+                )
+                .at(range.clone())
+                .help("the file is damaged, fetch it again"),
+            );
+        }
+        for (other, earlier) in images.iter().zip(1_u32..) {
+            let shared = range.start.max(other.range.start)..range.end.min(other.range.end);
+            if !shared.is_empty() {
+                report.push(
+                    Finding::error(rules::IDB_OVERLAP, format!("image {number} overlaps image {earlier}"))
+                        .at(shared)
+                        .help("one of them is not what was packed; the file is damaged, fetch it again"),
+                );
+            }
+        }
+        let short = range.end.saturating_sub(size);
+        let is_last = range.end == last_end;
+        let check = if entry.size() == 0 {
+            check_empty(kind, stored)
+        } else if short == 0 {
+            match hash(kind, slice(bytes, &range), 0) {
+                None => Check::Unchecked,
+                Some(computed) if computed == stored => Check::Valid,
+                Some(_) => Check::Wrong,
+            }
+        } else if is_last && range.start < size && short <= entry.size() {
+            match hash(kind, slice(bytes, &range), short) {
+                Some(computed) if computed == stored => Check::ValidIfPadded,
+                _ => Check::Wrong,
+            }
+        } else {
+            Check::Wrong
+        };
+        report_image(number, &range, short, entry.size(), check, report);
+        images.push(Image {
+            range,
+            load: entry.address.get(),
+            flag: entry.flag.get(),
+            counter: entry.counter.get(),
+            hash: stored.to_vec(),
+            check,
+        });
+    }
+    images
+}
+
+/// mkimage stores the hash of nothing for an image that is not there; others may leave zeros.
+fn check_empty(kind: HashKind, stored: &[u8]) -> Check {
+    match hash(kind, &[], 0) {
+        Some(computed) if computed == stored => Check::Valid,
+        Some(_) if stored.iter().any(|byte| *byte != 0) => Check::Wrong,
+        _ => Check::Unchecked,
+    }
+}
+
+fn report_image(number: u32, range: &Range<u64>, short: u64, size: u64, check: Check, report: &mut Report) {
+    let finding = if size > 0 && short > 0 && check == Check::ValidIfPadded {
+        Finding::warning(
+            rules::IDB_TRUNCATED,
+            format!("the file is truncated: the last {short} bytes of image {number} are missing, and all were zeros"),
+        )
+        .help(format!("the board starts only where zeros follow on the card; append {short} zero bytes to the file"))
+    } else if size > 0 && short > 0 {
+        Finding::error(
+            rules::IDB_BEYOND_END,
+            format!("image {number} ends at byte {}, {short} bytes behind the end of the file", range.end),
+        )
+        .help("the board stays dark: the image is incomplete; fetch the file again")
+    } else if check == Check::Wrong {
+        Finding::error(rules::IDB_IMAGE_HASH, format!("the hash of image {number} is wrong: its bytes are damaged"))
+            .help("the BootROM refuses the image and the board stays dark; fetch the file again")
+    } else {
+        return;
+    };
+    report.push(finding.at(range.clone()));
+}
+
+/// What is odd about a block whatever SoC it is for.
+fn check_shape(block: &IdBlock, header: &Header, report: &mut Report) {
+    let used = usize::try_from(block.n_images).unwrap_or(usize::MAX);
+    for (entry, index) in header.images.iter().zip(0_u64..).skip(used) {
+        use zerocopy::IntoBytes as _;
+        if entry.as_bytes().iter().any(|byte| *byte != 0) {
+            let start = index.saturating_mul(88).saturating_add(0x78);
+            report.push(
+                Finding::info(
+                    rules::IDB_UNUSED_ENTRY,
+                    format!("entry {} is not used and not zero", index.saturating_add(1)),
+                )
+                .at(start..start.saturating_add(88)),
+            );
+        }
+    }
+    for (image, number) in block.images.iter().zip(1_u32..) {
+        if image.counter != number {
+            report.push(
+                Finding::info(
+                    rules::IDB_COUNTER,
+                    format!("image {number} has counter {}, expected {number}", image.counter),
+                )
+                .at(image.range.clone()),
+            );
+        }
+    }
+    let Some(boot) = block.images.last().filter(|_| block.images.len() > 1) else { return };
+    let size = boot.range.end.saturating_sub(boot.range.start);
+    if size == 0 {
+        report.push(
+            Finding::info(
+                rules::IDB_NO_BOOT,
+                "the last image is empty: the BootROM runs the init code and has nothing to go on with",
+            )
+            .at(boot.range.clone())
+            .help("right for an init image that loads the next stage itself; else add the SPL"),
+        );
+    } else if size > MAX_SPL {
+        report.push(
+            Finding::warning(
+                rules::IDB_LARGE_SPL,
+                format!(
+                    "the last image (SPL) has {size} bytes, more than the {MAX_SPL} that a BootROM is known to load"
+                ),
+            )
+            .at(boot.range.clone()),
+        );
+    }
+}
+
+fn check_soc(block: &IdBlock, soc: Soc, report: &mut Report) {
+    if soc.header_version() == HeaderVersion::V1 {
+        report.push(
+            Finding::error(
+                rules::IDB_WRONG_VERSION,
+                format!("this is an idblock v2 (RK35xx), but the BootROM of {soc} reads v1"),
+            )
+            .at(0..HEADER_SIZE)
+            .help(format!("the board stays dark; use an idbloader.img made for {soc}")),
+        );
+        return;
+    }
+    // The init image is the last but one: RK3576 files of the vendor have "FlashBoost" before it.
+    let init = block.images.iter().rev().nth(1).or(block.images.first());
+    if let Some(init) = init {
+        let size = init.range.end.saturating_sub(init.range.start);
+        if size > u64::from(soc.max_init()) {
+            report.push(
+                Finding::error(
+                    rules::IDB_INIT_TOO_LARGE,
+                    format!("the init image has {size:#x} bytes, {soc} takes at most {:#x}", soc.max_init()),
+                )
+                .at(init.range.clone())
+                .help("it does not fit the SoC's SRAM; is it the file of another board?"),
+            );
+        }
+    }
+    if soc == Soc::Rk3576 {
+        let boosted = block.images.first().is_some_and(|image| image.load == RK3576_BOOST_LOAD);
+        let aligned = block.images.iter().all(|image| image.range.start % 4096 == 0);
+        if block.images.len() > 2 && !(boosted && aligned) {
+            report.push(
+                Finding::warning(
+                    rules::IDB_RK3576,
+                    "an RK3576 block of three images loads the first to 0x3ffc0000 and aligns all to 4 KiB; this one \
+                     does not",
+                )
+                .at(0..HEADER_SIZE),
+            );
+        } else if block.images.len() <= 2 {
+            report.push(
+                Finding::warning(
+                    rules::IDB_RK3576,
+                    "vendor files for the RK3576 begin with a boost image loaded to 0x3ffc0000; this one has none, as \
+                     mkimage makes it",
+                )
+                .at(0..HEADER_SIZE)
+                .help("fine for U-Boot builds that are tested on this board"),
+            );
+        }
+    }
+}
+
+/// Looks for copies at the multiples of 512 KiB, adds them to the block and says which differ.
+pub(crate) fn find_copies(bytes: &[u8], block: &mut IdBlock) -> Report {
+    let mut report = Report::new();
+    let own = slice(bytes, &(0..block.length));
+    for index in 1..MAX_COPIES {
+        let start = index.saturating_mul(COPY_STRIDE);
+        let rest = tail(bytes, start);
+        if rest.is_empty() {
+            break;
+        }
+        if !is_v2(rest) {
+            continue;
+        }
+        let number = block.copies.len().saturating_add(1);
+        if start < block.length {
+            // Only a sound header is a copy; four bytes inside an image may be anything.
+            let (inner, _) = parse_block(slice(rest, &(0..HEADER_SIZE)), None);
+            if inner.is_some_and(|inner| inner.header_check == Check::Valid) {
+                report.push(
+                    Finding::error(
+                        rules::IDB_OVERWRITTEN,
+                        format!(
+                            "the idblock has {} bytes, but a copy starts at byte {start}: blocks with copies are at most \
+                             {COPY_STRIDE} bytes long",
+                            block.length
+                        ),
+                    )
+                    .at(start..block.length)
+                    .help("the copy has destroyed the end of the first block; pack it again with a larger stride"),
+                );
+            }
+            continue;
+        }
+        let other = slice(rest, &(0..block.length));
+        let difference = first_difference(own, other);
+        let mut length = block.length;
+        if let Some(at) = difference {
+            // A copy that reads on into the next one is a damaged copy, and this keeps the work per byte bounded.
+            let (copy, own_report) = parse_block(slice(rest, &(0..COPY_STRIDE)), None);
+            length = copy.map_or(HEADER_SIZE, |copy| copy.length.min(COPY_STRIDE)).min(rest.len() as u64);
+            let state = if own_report.has_errors() { "damaged itself" } else { "sound itself" };
+            report.push(
+                Finding::warning(
+                    rules::IDB_COPY_DIFFERS,
+                    format!(
+                        "copy {number} of the idblock at byte {start} differs from copy 1 from byte {} on; it is {state}",
+                        start.saturating_add(at)
+                    ),
+                )
+                .at(start..start.saturating_add(length))
+                .help("the BootROM takes the first sound copy; write one file made in one go"),
+            );
+        }
+        let range = start..start.saturating_add(length);
+        block.copies.push(BlockCopy { range, identical: difference.is_none() });
+    }
+    report
+}
+
+/// The hash of `bytes` and `zeros` zero bytes behind them.
+fn hash(kind: HashKind, bytes: &[u8], zeros: u64) -> Option<Vec<u8>> {
+    fn run<H: sha2::Digest>(bytes: &[u8], zeros: u64) -> Vec<u8> {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        let mut hasher = H::new();
+        hasher.update(bytes);
+        let mut left = zeros;
+        while left > 0 {
+            let step = slice(&ZEROS, &(0..left));
+            hasher.update(step);
+            left = left.saturating_sub(step.len() as u64);
+        }
+        hasher.finalize().to_vec()
+    }
+    match kind {
+        HashKind::Sha256 => Some(run::<Sha256>(bytes, zeros)),
+        HashKind::Sha512 => Some(run::<Sha512>(bytes, zeros)),
+        HashKind::None | HashKind::Unknown(_) => None,
+    }
+}

@@ -1,0 +1,75 @@
+//! The codes of the findings that this crate makes.
+//!
+//! `IDB` is about idblocks, `FIT` about second-stage images, `BOT` about what a boot file holds as a whole. A code is
+//! never reused.
+
+use imgcore::Severity::{self, Error, Info, Warning};
+
+macro_rules! rules {
+    ($($name:ident $code:literal $severity:ident $meaning:literal;)*) => {
+        $(pub(crate) const $name: &str = $code;)*
+
+        /// Every code with its severity and what it means.
+        pub const RULES: &[(&str, Severity, &str)] = &[$(($code, $severity, $meaning),)*];
+    };
+}
+
+rules! {
+    IDB_NO_BLOCK       "IDB001" Error   "no idblock v2 at the start of the data, or the header is cut";
+    IDB_IMAGE_COUNT    "IDB002" Error   "the header claims no image or more than four";
+    IDB_HASH_OFFSET    "IDB003" Error   "the header hash is not at 0x600";
+    IDB_HASH_KIND      "IDB004" Error   "the hash kind is none of 0, 1, 2";
+    IDB_HEADER_HASH    "IDB005" Error   "the header hash does not match: the BootROM skips the block";
+    IDB_INSIDE_HEADER  "IDB006" Error   "an image starts inside the 2 KiB header";
+    IDB_BEYOND_END     "IDB007" Error   "an image ends behind the end of the file";
+    IDB_OVERLAP        "IDB008" Error   "two images of a block share bytes";
+    IDB_IMAGE_HASH     "IDB009" Error   "the hash of an image does not match: the BootROM refuses it";
+    IDB_TRUNCATED      "IDB010" Warning "the end of the file is missing and was all zeros: it starts only where zeros follow";
+    IDB_UNUSED_ENTRY   "IDB011" Info    "an entry behind the last image is not zero";
+    IDB_INIT_TOO_LARGE "IDB012" Error   "the init image is larger than the SRAM of the SoC";
+    IDB_LARGE_SPL      "IDB013" Warning "the SPL is larger than 512 KiB";
+    IDB_OVERWRITTEN    "IDB014" Error   "a block is longer than the distance to its copy";
+    IDB_COPY_DIFFERS   "IDB015" Warning "a copy of the block is not equal to the first";
+    IDB_FOREIGN_DATA   "IDB016" Warning "data between or behind the copies that belongs to none";
+    IDB_NO_HASH        "IDB017" Info    "the block carries no hashes";
+    IDB_SIGNED         "IDB018" Info    "the block is signed; the signature is not checked";
+    IDB_WRONG_VERSION  "IDB019" Error   "the SoC reads the other version of idblock";
+    IDB_RK3576         "IDB020" Warning "the block does not have the form of vendor files for the RK3576";
+    IDB_V1             "IDB021" Info    "an idblock v1: recognised, not checked";
+    IDB_NO_BOOT        "IDB022" Info    "the last image is empty: there is init code only";
+    IDB_COUNTER        "IDB023" Info    "the counter of an entry is not its number";
+
+    FIT_NO_TREE        "FIT001" Error   "no sound device tree at the start of the data";
+    FIT_NO_IMAGES      "FIT002" Error   "there is no node /images, or it is empty";
+    FIT_NO_CONFIGS     "FIT003" Error   "there is no node /configurations, or it is empty";
+    FIT_DEFAULT        "FIT004" Error   "the default names a configuration that does not exist";
+    FIT_DANGLING       "FIT005" Error   "a configuration names an image that does not exist";
+    FIT_BEYOND_END     "FIT006" Error   "the data of an image ends behind the end of the file";
+    FIT_OVERLAP        "FIT007" Error   "the data of two images, or of an image and the tree, share bytes";
+    FIT_HASH           "FIT008" Error   "a hash of an image does not match: the SPL refuses it";
+    FIT_NO_HASH        "FIT009" Info    "an image has no hash: the SPL starts it unseen";
+    FIT_ALGORITHM      "FIT010" Info    "a hash that is not checked because its algorithm is not known here";
+    FIT_DIGEST         "FIT011" Info    "a digest of the uncompressed data, which is not checked";
+    FIT_SIGNATURE      "FIT012" Info    "a signature, which is not checked";
+    FIT_DUPLICATE      "FIT013" Error   "two images or two configurations have the same name";
+    FIT_NO_DATA        "FIT014" Error   "an image has no data";
+    FIT_BASE           "FIT015" Warning "the external data starts where the rule for this kind of FIT does not say";
+    FIT_SIZE           "FIT016" Warning "the property totalsize does not agree with the data";
+    FIT_LIMIT          "FIT017" Warning "more nodes than are read";
+    FIT_PROPERTY       "FIT018" Error   "a property that places data or a hash is malformed";
+    FIT_NO_DEFAULT     "FIT019" Warning "there is no default configuration";
+    FIT_NOTHING_TO_RUN "FIT020" Warning "a configuration names neither firmware, nor loadables, nor kernel";
+    FIT_NOT_A_DTB      "FIT021" Error   "an uncompressed image of type flat_dt is no device tree";
+    FIT_UNCHECKED      "FIT022" Warning "a hash that is not checked because images share too much data";
+    FIT_SEGMENTS       "FIT023" Info    "the firmware images are not the segments of the given ELF file";
+    FIT_COMPATIBLE     "FIT024" Warning "no device tree of the FIT is compatible with the board";
+
+    BOT_UNKNOWN        "BOT001" Warning "the file is no boot file that is known here";
+    BOT_NOT_RAW        "BOT002" Warning "the file is recognised, but a board does not start from it at this place";
+    BOT_COPY_DIFFERS   "BOT003" Warning "a copy of the FIT is not equal to the first";
+    BOT_FOREIGN_DATA   "BOT004" Warning "data in the file that belongs to no known part";
+    BOT_COPY_INSIDE    "BOT005" Error   "a copy of the FIT starts inside the data of the first";
+    BOT_COPIES         "BOT006" Info    "the file holds several copies";
+    BOT_PLACE          "BOT007" Info    "the FIT is not where SPLs look when the file is written at sector 64";
+    BOT_LEGACY         "BOT008" Info    "a legacy format of the vendor: recognised, not checked";
+}
