@@ -116,7 +116,21 @@ pub enum ErrorKind {
         ByteSize(*needed), ByteSize(*given)
     )]
     FatTooSmall {
-        /// Smallest size in bytes that would do.
+        /// Smallest size in whole MiB that would do.
+        needed: u64,
+        /// The size that was given.
+        given: u64,
+    },
+    /// A FAT32 that readers would take for FAT16.
+    #[error(
+        "FAT32: {} ({given} bytes) give {clusters} clusters, fewer than the 65525 below which readers see FAT16: at least \
+         {} ({needed} bytes) are needed",
+        ByteSize(*given), ByteSize(*needed)
+    )]
+    FatTooFewClusters {
+        /// The clusters there would be.
+        clusters: u32,
+        /// Smallest size in whole MiB that would do.
         needed: u64,
         /// The size that was given.
         given: u64,

@@ -2,6 +2,7 @@
 
 mod error;
 pub mod extents;
+pub mod fat;
 pub mod gpt;
 pub mod rules;
 pub mod sink;
