@@ -44,22 +44,21 @@ fn seal(out: &mut Vec<u8>) {
     out.extend(crc.to_le_bytes());
 }
 
-/// A whole block around `chunks`.
-pub(super) fn block(kind: Kind, chunks: &[u8], raw: u64, crc64: u64) -> (Vec<u8>, Record) {
-    let mut out = Vec::with_capacity(chunks.len() + 48);
+/// Appends a whole block around `chunks` to `out`, which is empty.
+pub(super) fn block(kind: Kind, chunks: &[u8], raw: u64, crc64: u64, out: &mut Vec<u8>) -> Record {
     // The size byte follows at the end; flags: one filter, both sizes present.
     out.extend([0, 0xC0]);
-    push_number(&mut out, chunks.len() as u64);
-    push_number(&mut out, raw);
+    push_number(out, chunks.len() as u64);
+    push_number(out, raw);
     // Filter LZMA2 with one property byte.
     out.extend([0x21, 1, if kind == Kind::Zeros { DICTIONARY_4_KIB } else { DICTIONARY_1_MIB }]);
     out[0] = (out.len().next_multiple_of(4) / 4) as u8;
-    seal(&mut out);
+    seal(out);
     let unpadded = (out.len() + chunks.len() + 8) as u64;
     out.extend_from_slice(chunks);
     out.resize(out.len().next_multiple_of(4), 0);
     out.extend(crc64.to_le_bytes());
-    (out, Record { unpadded, raw })
+    Record { unpadded, raw }
 }
 
 /// Index and footer.

@@ -25,8 +25,13 @@ struct Lengths {
 }
 
 impl Lengths {
-    const NEW: Self =
-        Self { choice: HALF, choice2: HALF, low: [[HALF; 8]; POS_STATES], mid: [[HALF; 8]; POS_STATES], high: [HALF; 256] };
+    const NEW: Self = Self {
+        choice: HALF,
+        choice2: HALF,
+        low: [[HALF; 8]; POS_STATES],
+        mid: [[HALF; 8]; POS_STATES],
+        high: [HALF; 256],
+    };
 
     #[inline]
     fn code(&mut self, rc: &mut RangeCoder<'_>, length: usize, pos_state: usize) {

@@ -48,10 +48,11 @@ impl<'a> RangeCoder<'a> {
         let bound = (self.range >> PROB_BITS) * old;
         let ones = 0_u32.wrapping_sub(bit);
         self.low += u64::from(bound & ones);
-        self.range = (bound & !ones) | ((self.range - bound) & ones);
+        self.range = if bit == 0 { bound } else { self.range - bound };
         // For a 0 the probability rises by (2048 - p) >> 5, for a 1 it falls by p >> 5; the arithmetic shift rounds
         // both as the decoder does.
-        let step = (old.wrapping_add(31_u32.wrapping_sub(1 << PROB_BITS) & !ones).cast_signed() >> MOVE_BITS).cast_unsigned();
+        let step =
+            (old.wrapping_add(31_u32.wrapping_sub(1 << PROB_BITS) & !ones).cast_signed() >> MOVE_BITS).cast_unsigned();
         #[expect(clippy::cast_possible_truncation, reason = "a probability stays below 2048")]
         {
             *prob = old.wrapping_sub(step) as Prob;
@@ -72,10 +73,10 @@ impl<'a> RangeCoder<'a> {
 
     #[inline]
     fn normalize(&mut self) {
-        let shift = u32::from(self.range < TOP) * 8;
-        self.range <<= shift;
-        self.low <<= shift;
-        self.pending += shift;
+        let small = self.range < TOP;
+        self.range = if small { self.range << 8 } else { self.range };
+        self.low = if small { self.low << 8 } else { self.low };
+        self.pending += u32::from(small) * 8;
         if self.pending == 24 {
             self.store();
         }
