@@ -16,6 +16,8 @@ pub mod meta;
 pub mod release;
 #[cfg(feature = "image")]
 pub mod rules;
+#[cfg(feature = "image")]
+pub mod uki;
 
 pub use bootloader::Bootloader;
 pub use error::{Error, ErrorKind, Result};

@@ -26,7 +26,7 @@ pub const RULES: &[(&str, Severity, &str)] = &[
     ("UKI004", Error, "a header or section lies outside the file"),
     ("UKI005", Error, "two sections overlap in memory or in the file"),
     ("UKI006", Warning, "the PE program has no .linux section: it is no unified kernel image"),
-    ("UKI007", Error, "a text section is too long or not UTF-8, or holds NUL or a line break where none may be"),
+    ("UKI007", Warning, "a text section is too long or not UTF-8, or a line holds NUL or a line break"),
     ("UKI008", Error, "an alignment is no power of two, or a section does not keep it"),
     ("UKI009", Info, "the PE program is signed"),
     ("UKI010", Warning, "the PE program has COFF symbols"),
