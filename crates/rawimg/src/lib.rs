@@ -7,7 +7,9 @@ pub mod gpt;
 pub mod rules;
 pub mod sink;
 pub mod source;
+mod window;
 
 pub use error::{Error, ErrorKind, Need};
 pub use extents::{Content, Extents, Leaf};
 pub use gpt_disk_types::{Guid, guid};
+pub use window::Window;

@@ -108,7 +108,10 @@ fn label(text: &str) -> Result<Option<[u8; 11]>, Error> {
     if text.len() > 11 {
         return bad("at most 11 characters fit");
     }
-    if text.bytes().any(|byte| !(0x20..0x7f).contains(&byte) || byte.is_ascii_lowercase() || b"*?.,;:/\\|+=<>[]\"".contains(&byte)) {
+    if text
+        .bytes()
+        .any(|byte| !(0x20..0x7f).contains(&byte) || byte.is_ascii_lowercase() || b"*?.,;:/\\|+=<>[]\"".contains(&byte))
+    {
         return bad("use upper-case ASCII letters, digits and -_#$%&'()@^`{}~!");
     }
     if text.starts_with(' ') || text.ends_with(' ') {

@@ -25,8 +25,11 @@ mod compose;
 mod directory;
 mod geometry;
 mod name;
+mod read;
 mod tree;
 
 pub use compose::{Options, Placed, Plan, plan};
 pub use geometry::Geometry;
+pub(crate) use read::is_fat;
+pub use read::{Entry, File, Parameters, Volume, read};
 pub use tree::Tree;

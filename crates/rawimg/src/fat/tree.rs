@@ -84,7 +84,8 @@ impl Tree {
         let mut directory = &mut self.root;
         for part in parts {
             directory.claim(path, part)?;
-            let node = directory.children.entry((*part).to_owned()).or_insert_with(|| Node::Directory(Directory::default()));
+            let node =
+                directory.children.entry((*part).to_owned()).or_insert_with(|| Node::Directory(Directory::default()));
             match node {
                 Node::Directory(inner) => directory = inner,
                 Node::File(_) => return Err(bad(path, format!("{part:?} is a file already"))),
@@ -122,7 +123,10 @@ mod tests {
         tree.add_dir("EFI").unwrap();
         for (path, problem) in [
             ("efi/x", "\"efi\" and \"EFI\" differ only by case: FAT cannot hold both"),
-            ("EFI/boot/bootaa64.efi", "\"bootaa64.efi\" and \"BOOTAA64.efi\" differ only by case: FAT cannot hold both"),
+            (
+                "EFI/boot/bootaa64.efi",
+                "\"bootaa64.efi\" and \"BOOTAA64.efi\" differ only by case: FAT cannot hold both",
+            ),
             ("EFI/boot/BOOTAA64.efi", "it is there already"),
             ("EFI/Linux", "it is there already"),
             ("EFI/boot/BOOTAA64.efi/x", "\"BOOTAA64.efi\" is a file already"),
@@ -132,6 +136,9 @@ mod tests {
         }
         assert!(tree.add_file("big", Content::Zero(u64::from(u32::MAX))).is_ok());
         assert!(tree.add_file("bigger", Content::Zero(1 << 32)).is_err());
-        assert_eq!(tree.files().into_iter().map(|(path, _)| path).collect::<Vec<_>>(), ["EFI/boot/BOOTAA64.efi", "big"]);
+        assert_eq!(
+            tree.files().into_iter().map(|(path, _)| path).collect::<Vec<_>>(),
+            ["EFI/boot/BOOTAA64.efi", "big"]
+        );
     }
 }
