@@ -200,7 +200,8 @@ mod tests {
         for (what, cell, class) in [
             ("zeros", &vec![0; CELL], Class::Zero),
             ("a short zero cell", &vec![0; 3], Class::Zero),
-            ("one byte", &vec![7; 1], Class::Compress),
+            ("one byte", &vec![7; 1], Class::Store),
+            ("a short cell of one value", &vec![7; 300], Class::Compress),
             ("all but one byte zero", &one_bit, Class::Compress),
             ("random", &random, Class::Store),
             ("random, twice", &twice, Class::Compress),
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn zeros_between_compressed_cells_go_with_them() {
         let (zero, text, random) = (vec![0; CELL], vec![b'a'; CELL], noise(CELL, 5));
-        let unit = [&zero[..], &text, &zero, &zero, &text, &random, &zero, &text, &zero, &[1, 2]].concat();
+        let unit = [&zero[..], &text, &zero, &zero, &text, &random, &zero, &text, &zero, &[1; 400]].concat();
         let runs: Vec<_> =
             Probe::new().runs(&unit).into_iter().map(|(class, run)| (class, run.len().div_ceil(CELL))).collect();
         let (z, c, s) = (Class::Zero, Class::Compress, Class::Store);

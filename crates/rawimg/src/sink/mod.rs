@@ -160,3 +160,6 @@ pub fn write_raw_sparse<W: Write + Seek>(
 ) -> Result<Written, Error> {
     raw::write_sparse(image, options, out, progress)
 }
+
+#[cfg(all(test, feature = "xz", feature = "zst", feature = "gz"))]
+mod tests;

@@ -1,0 +1,173 @@
+//! Measures the sinks and the check against the programs that people use, on the same image in the same run, and
+//! prints the table of `docs/performance.md`.
+//!
+//! `cargo bench -p rawimg --bench compare [-- ROUNDS]`. Each measurement is a process of its own, so that its peak
+//! memory can be told; rounds are interleaved, so that a busy machine disturbs all alike.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod common;
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write as _},
+    os::unix::fs::FileExt as _,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Instant,
+};
+
+use imgcore::{NoProgress, ReadAt};
+use rawimg::{
+    sink::{self, Format, Options},
+    source,
+};
+
+struct OnDisk(File, u64);
+
+impl OnDisk {
+    fn open(path: &Path) -> Arc<dyn ReadAt> {
+        let file = File::open(path).unwrap();
+        let size = file.metadata().unwrap().len();
+        Arc::new(Self(file, size))
+    }
+}
+
+impl ReadAt for OnDisk {
+    fn size(&self) -> u64 {
+        self.1
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+}
+
+/// One measured run: seconds of wall time, peak memory in MiB, size of the output.
+type Row = (f64, f64, u64);
+
+/// The part that runs in a process of its own: writes, or writes and checks, and prints a row.
+fn job(name: &str, folder: &Path) {
+    let image = common::image(&OnDisk::open(&folder.join("payload")));
+    let options = Options { workers: std::thread::available_parallelism().map_or(1, usize::from), hash_raw: false };
+    let (kind, task) = name.split_once(' ').unwrap();
+    let format: Format = kind.parse().unwrap();
+    let path = folder.join(format!("ours{}", format.extension()));
+    let start = Instant::now();
+    match task {
+        "read" => {
+            let disk = source::open(OnDisk::open(&path)).unwrap();
+            let mut buffer = vec![0; 1 << 20];
+            for at in (0..disk.size()).step_by(1 << 20) {
+                disk.read_exact_at(at, &mut buffer).unwrap();
+            }
+        }
+        _ => {
+            let options = Options { hash_raw: task == "write+hash", ..options };
+            let mut out = BufWriter::with_capacity(1 << 18, File::create(&path).unwrap());
+            let written = if format == Format::Raw {
+                sink::write_raw_sparse(&image, &options, &mut out, &NoProgress)
+            } else {
+                sink::write(&image, format, &options, &mut out, &NoProgress)
+            };
+            let written = written.unwrap();
+            out.flush().unwrap();
+            drop(out);
+            if task == "write+check" {
+                sink::check(OnDisk::open(&path), format, &written, &options, &NoProgress).unwrap();
+            }
+        }
+    }
+    println!("{} {} {}", start.elapsed().as_secs_f64(), peak(), path.metadata().unwrap().len());
+}
+
+/// Peak resident memory of this process in MiB.
+fn peak() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
+}
+
+fn ours(name: &str, folder: &Path) -> Row {
+    let me = std::env::current_exe().unwrap();
+    let output = Command::new(me).arg("--job").arg(name).arg(folder).stderr(Stdio::inherit()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let numbers: Vec<f64> = text.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    (numbers[0], numbers[1], numbers[2] as u64)
+}
+
+fn theirs(program: &Path, arguments: &[&str], folder: &Path) -> Row {
+    let out = folder.join("theirs");
+    let file = File::create(&out).unwrap();
+    let start = Instant::now();
+    let status = Command::new(program).args(arguments).arg(folder.join("raw")).stdout(file).status().unwrap();
+    let wall = start.elapsed().as_secs_f64();
+    assert!(status.success());
+    (wall, f64::NAN, out.metadata().unwrap().len())
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    if let [flag, name, folder] = &arguments[..]
+        && flag == "--job"
+    {
+        return job(name, Path::new(folder));
+    }
+    let rounds = arguments.first().and_then(|word| word.parse().ok()).unwrap_or(3_usize);
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let kernel = common::kernel();
+    std::fs::write(folder.join("payload"), [kernel, common::noise(common::RANDOM, 1)].concat()).unwrap();
+    {
+        let image = common::image(&OnDisk::open(&folder.join("payload")));
+        let mut raw = File::create(folder.join("raw")).unwrap();
+        sink::write_raw_sparse(&image, &Options::default(), &mut raw, &NoProgress).unwrap();
+    }
+    let jobs: [(&str, &[&str]); 15] = [
+        ("xz", &["-0", "-T0", "-c"]),
+        ("raw.xz write", &[]),
+        ("raw.xz write+check", &[]),
+        ("raw.xz write+hash", &[]),
+        ("raw.xz read", &[]),
+        ("zstd", &["-T0", "-3", "-c", "-q"]),
+        ("raw.zst write", &[]),
+        ("raw.zst write+check", &[]),
+        ("raw.zst read", &[]),
+        ("gzip", &["-6", "-c"]),
+        ("raw.gz write", &[]),
+        ("raw.gz write+check", &[]),
+        ("raw.gz read", &[]),
+        ("raw write", &[]),
+        ("raw write+check", &[]),
+    ];
+    let mut rows: Vec<Vec<Row>> = vec![Vec::new(); jobs.len()];
+    for round in 0..rounds {
+        for ((name, arguments), rows) in jobs.iter().zip(&mut rows) {
+            if arguments.is_empty() {
+                rows.push(ours(name, folder));
+            } else if let Some(program) = testkit::tool(name) {
+                // The slow programs once: they are long enough to be steady.
+                if round == 0 || *name == "zstd" || *name == "xz" {
+                    rows.push(theirs(&program, arguments, folder));
+                }
+            }
+        }
+    }
+    println!("| what | wall s | against the program | peak MiB | bytes | against the program |");
+    println!("|---|---|---|---|---|---|");
+    let mut reference: Option<Row> = None;
+    for ((name, arguments), rows) in jobs.iter().zip(&mut rows) {
+        rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((wall, peak, size)) = rows.get(rows.len() / 2).copied() else { continue };
+        let name = format!("{name} {}", arguments.join(" "));
+        if !arguments.is_empty() {
+            reference = Some((wall, peak, size));
+            println!("| `{}` | {wall:.2} | 1 | – | {size} | – |", name.trim());
+        } else if let Some(reference) = reference.filter(|_| !name.starts_with("raw ")) {
+            let more = (size as f64 / reference.2 as f64 - 1.0) * 100.0;
+            println!("| {} | {wall:.2} | 1/{:.1} | {peak:.0} | {size} | {more:+.2} % |", name.trim(), reference.0 / wall);
+        } else {
+            println!("| {} | {wall:.2} | | {peak:.0} | {size} | |", name.trim());
+        }
+    }
+}
