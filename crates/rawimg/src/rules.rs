@@ -50,4 +50,47 @@ pub const RULES: &[(&str, Severity, &str)] = &[
     ("FAT020", Error, "the medium cannot be read"),
     ("FAT021", Warning, "the file system was not unmounted properly"),
     ("FAT022", Info, "clusters are marked as bad"),
+    ("IMG001", Error, "the image has neither a GUID partition table nor a FAT file system"),
+    ("IMG002", Error, "an EFI system partition has no FAT file system"),
+    ("IMG003", Warning, "there are more file systems than are examined"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_well_formed_sorted_and_unique() {
+        for (code, _, meaning) in RULES {
+            let (letters, digits) = code.split_at(3);
+            assert!(["GPT", "FAT", "IMG"].contains(&letters) && digits.len() == 3, "{code}");
+            assert!(digits.bytes().all(|byte| byte.is_ascii_digit()), "{code}");
+            assert!(!meaning.is_empty() && !meaning.ends_with('.'), "{code}");
+        }
+        let mut codes: Vec<_> = RULES.iter().map(|(code, ..)| code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), RULES.len());
+    }
+
+    #[test]
+    fn sources_use_listed_codes_and_all_of_them() {
+        let sources = [
+            include_str!("gpt/read.rs"),
+            include_str!("fat/read/mod.rs"),
+            include_str!("fat/read/list.rs"),
+            include_str!("image.rs"),
+        ];
+        let mut used = std::collections::BTreeSet::new();
+        for source in sources {
+            for piece in source.split('"').filter(|piece| piece.len() == 6 && piece.is_ascii()) {
+                let (letters, digits) = piece.split_at(3);
+                if ["GPT", "FAT", "IMG"].contains(&letters) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                    used.insert(piece);
+                }
+            }
+        }
+        let listed: std::collections::BTreeSet<_> = RULES.iter().map(|(code, ..)| *code).collect();
+        assert_eq!(used, listed);
+    }
+}
