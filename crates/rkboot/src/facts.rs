@@ -16,11 +16,11 @@ use crate::{
     bootfile::{find_fit, first_stage_base, fit_copies},
     fit::{self, DataForm},
     idblock::{self, Check, HashKind},
-    util::{hex, sector_end, tail},
+    util::{hex, sector_end, slice, tail},
 };
 
 /// FITs of one file that are described.
-const MAX_FITS: usize = 16;
+const MAX_FITS: usize = 4;
 
 /// Everything measured about the idblocks v2 (kind `idb-v2`) and FITs (kind `fit`) in a boot file: at its start, the
 /// copies, and FITs at sector boundaries behind an idblock. Offsets of images count from the start of their idblock or
@@ -41,7 +41,10 @@ pub fn facts(bytes: &[u8]) -> Vec<Fact> {
             let _ = idblock::find_copies(rest, &mut block);
             for copy in &block.copies {
                 let at = base.saturating_add(copy.range.start);
-                if let (Some(block), _) = idblock::parse_block(tail(bytes, at), None) {
+                // A copy is at most as long as the way to the next one.
+                let several = block.copies.len() > 1;
+                let end = if several { at.saturating_add(idblock::COPY_STRIDE) } else { u64::MAX };
+                if let (Some(block), _) = idblock::parse_block(slice(bytes, &(at..end)), None) {
                     idblock_facts(&block, at, &mut facts);
                 }
                 search = search.max(base.saturating_add(copy.range.end));
@@ -53,8 +56,11 @@ pub fn facts(bytes: &[u8]) -> Vec<Fact> {
             search = sector_end(at.saturating_add(fit.end()));
         }
     } else if let (Some(first), _) = fit::parse(bytes) {
-        for at in fit_copies(bytes, &first) {
-            if let (Some(fit), _) = fit::parse(tail(bytes, at)) {
+        fit_facts(&first, 0, &mut facts);
+        let starts = fit_copies(bytes, &first);
+        let stride = starts.get(1).copied().unwrap_or(u64::MAX);
+        for at in starts.into_iter().skip(1) {
+            if let (Some(fit), _) = fit::parse(slice(bytes, &(at..at.saturating_add(stride)))) {
                 fit_facts(&fit, at, &mut facts);
             }
         }

@@ -38,11 +38,14 @@ pub(crate) fn sector_end(at: u64) -> u64 {
 
 /// Whether these bytes are what packers put between parts: zeros, or the ones of erased flash.
 pub(crate) fn is_fill(bytes: &[u8]) -> bool {
-    let uniform = |value: u8| bytes.iter().all(|byte| *byte == value);
+    // Slices are compared at the speed of memory even in debug builds.
+    const ZEROS: [u8; 512] = [0; 512];
+    const ONES: [u8; 512] = [0xff; 512];
+    let uniform = |fill: &[u8]| bytes.chunks(512).all(|chunk| fill.starts_with(chunk));
     match bytes.first() {
         None => true,
-        Some(0) => uniform(0),
-        Some(0xff) => uniform(0xff),
+        Some(0) => uniform(&ZEROS),
+        Some(0xff) => uniform(&ONES),
         Some(_) => false,
     }
 }
@@ -89,6 +92,16 @@ pub(crate) fn first_difference(a: &[u8], b: &[u8]) -> Option<u64> {
     Some(a.iter().zip(b).take_while(|(a, b)| a == b).count() as u64)
 }
 
+/// Whether `b` holds three quarters of what is not zero in `a`: a damaged copy is still a copy.
+pub(crate) fn is_similar(a: &[u8], b: &[u8]) -> bool {
+    let (mut told, mut same) = (0_usize, 0_usize);
+    for (index, byte) in a.iter().enumerate().filter(|(_, byte)| **byte != 0) {
+        told = told.saturating_add(1);
+        same = same.saturating_add(usize::from(b.get(index) == Some(byte)));
+    }
+    told > 0 && same.saturating_mul(4) >= told.saturating_mul(3)
+}
+
 /// Foreign text for a message: control characters replaced, cut to a readable length.
 pub(crate) fn quote(text: &str) -> String {
     const SHOWN: usize = 80;
@@ -115,6 +128,13 @@ mod tests {
         assert_eq!(data_ranges(&bytes, 601..1101), [1024..1101]);
         assert_eq!(data_ranges(&bytes, 4000..9000), Vec::<Range<u64>>::new());
         assert_eq!(list_ranges(&vec![1..2; 8]), "1..2, 1..2, 1..2, 1..2, 1..2, 1..2 and 2 more");
+    }
+
+    #[test]
+    fn a_damaged_copy_is_similar_and_fill_is_not() {
+        assert!(is_similar(b"RKNS\0\0\0\0abcd", b"RKNX\0\0\0\x01abcd"));
+        assert!(!is_similar(b"RKNS\0\0\0\0abcd", &[0; 12]));
+        assert!(!is_similar(&[0; 12], &[0; 12]) && !is_similar(b"RKNS", b""));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use imgcore::{Finding, Report};
 use super::{BootFile, BootFileKind, FIT_OFFSET, IDBLOCK_OFFSET, foreign::unknown};
 use crate::{
     Fit, HeaderVersion, Soc, fit, idblock, rules,
-    util::{SECTOR, data_ranges, first_difference, list_ranges, sector_end, slice, tail},
+    util::{SECTOR, data_ranges, first_difference, is_similar, list_ranges, sector_end, slice, tail},
 };
 
 /// How many device trees inside a file are tried before the search for a FIT ends.
@@ -136,7 +136,9 @@ pub(crate) fn find_fit(bytes: &[u8], from: u64) -> Option<(u64, Fit, Report)> {
         if fit::is_tree(rest) {
             attempts = attempts.saturating_add(1);
             // A board's device tree or a damaged one is no FIT; the search goes on behind it.
-            if let (Some(fit), report) = fit::parse(rest) {
+            if fit::is_fit(rest)
+                && let (Some(fit), report) = fit::parse(rest)
+            {
                 return Some((at, fit, report));
             }
         }
@@ -172,7 +174,7 @@ fn second_stage(bytes: &[u8]) -> (BootFile, Report) {
             let other = slice(bytes, &(*start..start.saturating_add(content_end)));
             if let Some(at) = first_difference(own, other) {
                 differing = differing.or(Some(index));
-                report.push(copy_differs(bytes, *start, at, content_end, index));
+                report.push(copy_differs(bytes, *start..start.saturating_add(stride), at, index));
             }
         }
     } else {
@@ -195,29 +197,31 @@ fn second_stage(bytes: &[u8]) -> (BootFile, Report) {
     (file, report)
 }
 
-fn copy_differs(bytes: &[u8], start: u64, at: u64, size: u64, index: usize) -> Finding {
-    let (copy, report) = fit::parse(tail(bytes, start));
+fn copy_differs(bytes: &[u8], slot: Range<u64>, at: u64, index: usize) -> Finding {
+    // Only the slot is read, so that the work per byte stays bounded.
+    let (copy, report) = fit::parse(slice(bytes, &slot));
     let state = if copy.is_none() || report.has_errors() { "damaged itself" } else { "sound itself" };
     Finding::warning(
         rules::BOT_COPY_DIFFERS,
         format!(
-            "copy {} of the FIT at byte {start} differs from copy 1 from byte {} on; it is {state}",
+            "copy {} of the FIT at byte {} differs from copy 1 from byte {} on; it is {state}",
             index.saturating_add(1),
-            start.saturating_add(at)
+            slot.start,
+            slot.start.saturating_add(at)
         ),
     )
-    .at(start..start.saturating_add(size))
+    .at(slot.start..slot.end.min(bytes.len() as u64))
     .help("the SPL takes copy 1 and turns to the next only if it is damaged; write one file made in one go")
 }
 
 /// Where the copies of the FIT at byte 0 start, itself first: at multiples of 2 MiB, else at equal parts of the file.
 pub(crate) fn fit_copies(bytes: &[u8], fit: &Fit) -> Vec<u64> {
     let length = bytes.len() as u64;
-    let head = slice(bytes, &(0..40));
+    let head = slice(bytes, &(0..u64::from(fit.totalsize).min(4096)));
     let is_copy = |at: u64| {
         let rest = tail(bytes, at);
-        // The same header, or another sound FIT; a device tree inside the data is neither.
-        fit::is_tree(rest) && (rest.starts_with(head) || (at >= fit.end() && fit::parse(rest).0.is_some()))
+        // The same tree, even damaged, or another sound FIT; a device tree inside the data is neither.
+        is_similar(head, rest) || (at >= fit.end() && fit::is_fit(rest))
     };
     let at_stride = |stride: u64| {
         let further =

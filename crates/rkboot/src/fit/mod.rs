@@ -27,6 +27,12 @@ pub fn is_tree(bytes: &[u8]) -> bool {
     bytes.starts_with(&dtbtool::MAGIC.to_be_bytes())
 }
 
+/// Whether `bytes` begin with a sound device tree that has a node `/images`. Nothing is hashed.
+pub(crate) fn is_fit(bytes: &[u8]) -> bool {
+    is_tree(bytes)
+        && dtbtool::Fdt::parse(bytes).is_ok_and(|fdt| fdt.root().children().any(|node| node.name() == "images"))
+}
+
 /// A FIT. All offsets and ranges are bytes from its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     HeaderVersion, Soc, rules,
-    util::{data_ranges, first_difference, list_ranges, slice, tail},
+    util::{data_ranges, first_difference, hex, is_similar, list_ranges, slice, tail},
 };
 
 /// More than Rockchip's packer writes (5); what lies behind is reported as data.
@@ -113,7 +113,7 @@ fn not_a_block(bytes: &[u8]) -> Finding {
             .at(0..16)
             .help("RK35xx do not start from it; `mkimage -l` shows its sizes");
     }
-    let found = super::super::util::hex(slice(bytes, &(0..4)));
+    let found = hex(slice(bytes, &(0..4)));
     Finding::error(rules::IDB_NO_BLOCK, format!("no idblock: the file starts with {found}, expected 524b4e53 (RKNS)"))
         .at(0..4)
         .help("the BootROM skips this; write the board's idbloader.img at sector 64")
@@ -383,7 +383,7 @@ pub(crate) fn find_copies(bytes: &[u8], block: &mut IdBlock) -> Report {
         if rest.is_empty() {
             break;
         }
-        if !is_v2(rest) {
+        if !is_v2(rest) && !is_similar(slice(own, &(0..HEADER_SIZE)), rest) {
             continue;
         }
         let number = block.copies.len().saturating_add(1);
@@ -412,7 +412,7 @@ pub(crate) fn find_copies(bytes: &[u8], block: &mut IdBlock) -> Report {
         if let Some(at) = difference {
             // A copy that reads on into the next one is a damaged copy, and this keeps the work per byte bounded.
             let (copy, own_report) = parse_block(slice(rest, &(0..COPY_STRIDE)), None);
-            length = copy.map_or(HEADER_SIZE, |copy| copy.length.min(COPY_STRIDE)).min(rest.len() as u64);
+            length = copy.map_or(block.length, |copy| copy.length.min(COPY_STRIDE)).min(rest.len() as u64);
             let state = if own_report.has_errors() { "damaged itself" } else { "sound itself" };
             report.push(
                 Finding::warning(
