@@ -120,7 +120,8 @@ pub(crate) struct Config<'a> {
     pub(crate) os: &'a str,
     pub(crate) created: String,
     /// Docker's loader and others expect the object, also when nothing is in it.
-    pub(crate) config: RunConfig<'a>,
+    #[serde(rename = "config")]
+    pub(crate) run: RunConfig<'a>,
     pub(crate) rootfs: RootFs,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) history: Vec<History<'a>>,

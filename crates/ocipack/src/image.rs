@@ -84,7 +84,7 @@ impl Image {
             variant: self.platform.variant.as_deref(),
             os: &self.platform.os,
             created: created.clone(),
-            config: document::RunConfig { user, env, entrypoint, cmd, working_dir, labels },
+            run: document::RunConfig { user, env, entrypoint, cmd, working_dir, labels },
             rootfs: document::RootFs {
                 kind: "layers",
                 diff_ids: self.layers.iter().map(|layer| layer.diff_id).collect(),

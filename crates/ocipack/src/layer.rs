@@ -10,7 +10,7 @@
 //! ];
 //! let plan = layer::plan(&entries, Epoch(0))?;
 //! assert_eq!(plan.to_string(), "\
-//! layer of 3072 B in 3 entries
+//! layer of 3 KiB in 3 entries
 //!   0755              installers/
 //!   0777              installers/default -> rk3588
 //!   0755         4 B  installers/rk3588

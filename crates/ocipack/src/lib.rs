@@ -10,6 +10,8 @@ pub mod media;
 mod name;
 mod platform;
 mod portable;
+pub mod read;
+pub mod rules;
 mod source;
 mod tarball;
 
@@ -19,5 +21,6 @@ pub use error::{Error, ErrorKind};
 pub use image::{Config, Image};
 pub use layer::{Layer, LayerInfo};
 pub use platform::Platform;
+pub use rules::RULES;
 pub use source::BlobSource;
 pub use tarball::{Entry, Kind};

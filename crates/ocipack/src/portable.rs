@@ -19,10 +19,11 @@ pub(crate) fn problem(path: &str) -> Option<&'static str> {
     path.split('/').find_map(component_problem)
 }
 
-fn component_problem(name: &str) -> Option<&'static str> {
+/// Whether Windows takes a name for a device.
+pub(crate) fn is_device(name: &str) -> bool {
     // Win32 drops trailing dots and spaces, and knows devices with any extension: `nul.txt` is the null device.
     let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ');
-    let device = match stem.to_ascii_lowercase().as_str() {
+    match stem.to_ascii_lowercase().as_str() {
         "con" | "prn" | "aux" | "nul" | "conin$" | "conout$" => true,
         lower => ["com", "lpt"].iter().any(|port| {
             lower.strip_prefix(port).is_some_and(|number| {
@@ -30,8 +31,11 @@ fn component_problem(name: &str) -> Option<&'static str> {
                 matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
             })
         }),
-    };
-    if device {
+    }
+}
+
+fn component_problem(name: &str) -> Option<&'static str> {
+    if is_device(name) {
         return Some("has the name of a Windows device");
     }
     if name.ends_with(['.', ' ']) {

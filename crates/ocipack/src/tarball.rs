@@ -11,6 +11,7 @@ use imgcore::{Blob, ByteSize, Epoch, Hasher, ReadAt as _};
 use crate::{Error, ErrorKind, portable};
 
 const BLOCK: u64 = 512;
+const BLOCK_LEN: usize = 512;
 /// The largest number in eleven octal digits: sizes and times in a ustar header.
 const OCTAL_11: u64 = 0o777_7777_7777;
 /// PATH_MAX of Linux with its NUL.
@@ -139,7 +140,7 @@ impl Tarball {
                 io::copy(&mut io::Read::take(io::repeat(0), padding), out).map_err(write_failed)?;
             }
         }
-        out.write_all(&[0; 2 * BLOCK as usize]).map_err(write_failed)
+        out.write_all(&[0; 2 * BLOCK_LEN]).map_err(write_failed)
     }
 }
 
@@ -274,7 +275,7 @@ fn headers(entry: &Entry, epoch: Epoch) -> Vec<u8> {
         let header = Header { name: ("", "PaxHeaders.0/header"), mode: 0o644, size, kind: b'x', target: "" };
         bytes.extend_from_slice(&header.render(epoch));
         bytes.extend_from_slice(records.as_bytes());
-        bytes.resize(bytes.len().next_multiple_of(BLOCK as usize), 0);
+        bytes.resize(bytes.len().next_multiple_of(BLOCK_LEN), 0);
     }
     // Readers that know no PAX see a cut name; those that do ignore it.
     let fallback: String = name.chars().filter(char::is_ascii).take(100).collect();
@@ -328,7 +329,7 @@ struct Header<'a> {
 }
 
 impl Header<'_> {
-    fn render(&self, epoch: Epoch) -> [u8; BLOCK as usize] {
+    fn render(&self, epoch: Epoch) -> [u8; BLOCK_LEN] {
         let mut header = tar::Header::new_ustar();
         header.set_mode(self.mode);
         header.set_uid(0);

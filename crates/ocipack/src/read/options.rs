@@ -1,0 +1,63 @@
+//! What a reader looks at and where it stops.
+
+use imgcore::Severity;
+
+use crate::Platform;
+
+/// What to look at, and how far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Only images for these platforms; all if empty. What is missing or damaged elsewhere is not looked for: archives of
+    /// `docker save` often lack the blobs of other platforms.
+    pub platforms: Vec<Platform>,
+    /// How bad it is when paths collide or cannot exist on other systems than Linux. An error by default; who only takes
+    /// single files out of somebody's image can lower it.
+    pub portability: Severity,
+    /// Where to stop.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { platforms: Vec::new(), portability: Severity::Error, limits: Limits::default() }
+    }
+}
+
+/// Where reading stops. The defaults are far above any real image and far below what hurts a laptop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Members of the archive.
+    pub members: u64,
+    /// Bytes of one JSON document; 4 MiB is what registries take.
+    pub document: u64,
+    /// Images in all indexes together.
+    pub images: usize,
+    /// Layers of one image.
+    pub layers: usize,
+    /// Entries of all layers of an image.
+    pub entries: u64,
+    /// Bytes of all paths of an image.
+    pub path_bytes: u64,
+    /// Unpacked bytes of all layers of an image.
+    pub unpacked: u64,
+    /// Unpacked bytes that are fine whatever they were packed in.
+    pub ratio_floor: u64,
+    /// Beyond the floor, unpacked bytes for one packed byte. gzip reaches 1030 on zeros, real layers stay below 20.
+    pub ratio: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            members: 65_536,
+            document: 4 << 20,
+            images: 256,
+            layers: 256,
+            entries: 262_144,
+            path_bytes: 32 << 20,
+            unpacked: 16 << 30,
+            ratio_floor: 256 << 20,
+            ratio: 256,
+        }
+    }
+}

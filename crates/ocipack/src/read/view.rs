@@ -1,0 +1,175 @@
+//! What was read: images, their documents as received, their layers.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use imgcore::{Blob, Digest, ReadAt as _, Report};
+
+use super::{Options, findings::Findings, tree::Tree};
+use crate::{Config, Document, Platform};
+
+/// What kind of container the images came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// An OCI layout: `index.json` and `blobs`, in an archive or a folder.
+    Oci,
+    /// Docker's format: `manifest.json` alone.
+    Docker,
+    /// An OCI layout with a `manifest.json` beside it.
+    OciAndDocker,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Oci => "OCI layout",
+            Self::Docker => "Docker archive",
+            Self::OciAndDocker => "OCI layout with Docker's manifest.json",
+        })
+    }
+}
+
+/// The images of an archive or a layout.
+#[derive(Debug, Clone)]
+pub struct ArchiveView {
+    /// What they came in.
+    pub format: Format,
+    /// What `index.json` points to when that is one document, an index as a rule; as received.
+    pub root: Option<Document>,
+    /// Tags (`org.opencontainers.image.ref.name` and Docker's `RepoTags`), sorted.
+    pub tags: Vec<String>,
+    /// Annotations of the index.
+    pub annotations: BTreeMap<String, String>,
+    /// Images, attestations and artifacts in the order of the indexes.
+    pub images: Vec<ImageView>,
+}
+
+impl ArchiveView {
+    /// The first image for a platform.
+    pub fn image(&self, platform: &Platform) -> Option<&ImageView> {
+        self.images().find(|image| image.platform.as_ref().is_some_and(|found| found.serves(platform)))
+    }
+
+    /// The images, without attestations and artifacts.
+    pub fn images(&self) -> impl Iterator<Item = &ImageView> {
+        self.images.iter().filter(|image| image.role == Role::Image)
+    }
+
+    /// Unpacks every layer in passing: tar contents, `diff_ids`, paths. [`open`](super::open) has checked the rest.
+    pub fn verify(&self) -> Report {
+        let mut findings = Findings::default();
+        for image in self.images() {
+            findings.extend(image.tree().1);
+        }
+        findings.finish()
+    }
+}
+
+/// What a manifest describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A root file system.
+    Image,
+    /// Statements about an image, as `docker buildx` adds them.
+    Attestation,
+    /// Something else in the shape of an image.
+    Artifact,
+}
+
+/// One image.
+#[derive(Debug, Clone)]
+pub struct ImageView {
+    /// What the manifest describes.
+    pub role: Role,
+    /// For which machines: from the configuration, else from the index.
+    pub platform: Option<Platform>,
+    /// Its manifest as received; Docker's own archives have none.
+    pub manifest: Option<Document>,
+    /// Its configuration as received.
+    pub config: Option<Document>,
+    /// What a container made of it runs.
+    pub run: Config,
+    /// When it was made, in the words of the configuration.
+    pub created: Option<String>,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// Its layers, the lowest first.
+    pub layers: Vec<LayerView>,
+    /// Whether `docker load` would take it: `manifest.json` names it.
+    pub docker: bool,
+    pub(super) options: Arc<Options>,
+}
+
+impl ImageView {
+    /// All entries of all layers, whiteouts applied. Reads every layer once, in passing.
+    pub fn tree(&self) -> (Tree, Report) {
+        Tree::read(self, false)
+    }
+
+    /// As [`tree`](Self::tree), with the SHA-256 of every file.
+    pub fn tree_with_digests(&self) -> (Tree, Report) {
+        Tree::read(self, true)
+    }
+
+    /// What to call the image in a message.
+    pub(crate) fn name(&self) -> String {
+        self.platform.as_ref().map_or_else(|| "an image without platform".to_owned(), ToString::to_string)
+    }
+}
+
+/// One layer.
+#[derive(Debug, Clone)]
+pub struct LayerView {
+    /// Digest of the stored bytes.
+    pub digest: Digest,
+    /// Count of the stored bytes.
+    pub size: u64,
+    /// Media type, empty in Docker's own archives.
+    pub media_type: String,
+    /// SHA-256 of the tar inside, as the configuration says.
+    pub diff_id: Option<Digest>,
+    /// How the stored bytes are compressed, by their first bytes.
+    pub compression: Compression,
+    /// The stored bytes; `None` if they are missing.
+    pub data: Option<Blob>,
+}
+
+impl LayerView {
+    pub(crate) fn name(&self) -> String {
+        format!("layer {}", self.digest)
+    }
+}
+
+/// How a layer is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// zstd.
+    Zstd,
+}
+
+impl Compression {
+    /// By the first bytes; what nobody knows is taken for a tar.
+    pub(super) fn sniff(data: &Blob) -> std::io::Result<Self> {
+        let mut magic = [0; 4];
+        let count = data.read_at(0, &mut magic)?;
+        Ok(match (count, magic) {
+            (2.., [0x1f, 0x8b, ..]) => Self::Gzip,
+            // A zstd stream may start with a skippable frame.
+            (4, [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18]) => Self::Zstd,
+            _ => Self::None,
+        })
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "tar",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        })
+    }
+}
