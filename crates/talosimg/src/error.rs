@@ -72,14 +72,6 @@ pub enum ErrorKind {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// A path that cannot be put on the EFI system partition.
-    #[error("{path:?} cannot be put on the EFI system partition: {problem}")]
-    EspPath {
-        /// The path as given.
-        path: String,
-        /// What is wrong and what to do.
-        problem: String,
-    },
     /// Parts of an image that do not fit each other.
     #[error(transparent)]
     Image(#[from] rawimg::Error),
