@@ -310,6 +310,8 @@ fn not_a_kernel(head: &[u8]) -> Finding {
         .help("expected an arm64 Image or vmlinuz.efi (EFI zboot)")
 }
 
+// Boxed like every refusal here: a finding has more than a hundred bytes.
+#[allow(clippy::unnecessary_box_returns)]
 fn unreadable(error: &io::Error) -> Box<Finding> {
     Box::new(Finding::error("TAL044", format!("the kernel cannot be read: {error}")))
 }
@@ -381,4 +383,5 @@ fn fill(from: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize>
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests;

@@ -179,19 +179,19 @@ pub fn parse(bytes: &[u8]) -> (Option<Meta>, Report) {
     let copies = [0..COPY, COPY..COPIES].map(|range| bytes.get(range).ok_or("cut off").and_then(check_copy));
     let [first, second] = &copies;
     let chosen = match (first, second) {
-        (Ok(_), Ok(_)) => {
+        (Ok(()), Ok(())) => {
             if bytes.get(..COPY) != bytes.get(COPY..COPIES) {
                 let message = "the two copies of META are both valid but differ; nodes take the first";
                 report.push(Finding::warning("TAL004", message).at(0..COPIES as u64));
             }
             0
         }
-        (Ok(_), Err(problem)) => {
+        (Ok(()), Err(problem)) => {
             let message = format!("the second copy of META is damaged ({problem}); nodes take the first");
             report.push(Finding::warning("TAL002", message).at(COPY as u64..COPIES as u64));
             0
         }
-        (Err(problem), Ok(_)) => {
+        (Err(problem), Ok(())) => {
             let message = format!("the first copy of META is damaged ({problem}); nodes take the second");
             report.push(Finding::warning("TAL002", message).at(0..COPY as u64));
             COPY
@@ -243,8 +243,9 @@ fn parse_tags(tags: &[u8], base: u64, report: &mut Report) -> Meta {
     let mut meta = Meta::default();
     let mut at = 0_usize;
     while let Some((header, rest)) = tags.get(at..).and_then(<[u8]>::split_first_chunk::<TAG_HEADER>) {
-        let [a, b, c, d, e, f, g, h] = *header;
-        let (tag, length) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
+        // Big-endian: the tag is the high half.
+        let header = u64::from_be_bytes(*header);
+        let (tag, length) = (header >> 32, header & u64::from(u32::MAX));
         if tag == 0 {
             break;
         }
@@ -254,18 +255,15 @@ fn parse_tags(tags: &[u8], base: u64, report: &mut Report) -> Meta {
             report.push(Finding::error("TAL006", message).at(start..base.saturating_add(tags.len() as u64)));
             break;
         };
-        let end = start.saturating_add(TAG_HEADER as u64).saturating_add(u64::from(length));
-        match u8::try_from(tag) {
-            Ok(tag) => {
-                if meta.values.insert(tag, value.to_vec()).is_some() {
-                    let message = format!("META value {tag:#x} is there twice; nodes take the last");
-                    report.push(Finding::warning("TAL007", message).at(start..end));
-                }
+        let end = start.saturating_add(TAG_HEADER as u64).saturating_add(length);
+        if let Ok(tag) = u8::try_from(tag) {
+            if meta.values.insert(tag, value.to_vec()).is_some() {
+                let message = format!("META value {tag:#x} is there twice; nodes take the last");
+                report.push(Finding::warning("TAL007", message).at(start..end));
             }
-            Err(_) => {
-                let message = format!("META key {tag:#x} is above 255; nodes would take it for {:#x}", tag & 0xff);
-                report.push(Finding::error("TAL008", message).at(start..end));
-            }
+        } else {
+            let message = format!("META key {tag:#x} is above 255; nodes would take it for {:#x}", tag & 0xff);
+            report.push(Finding::error("TAL008", message).at(start..end));
         }
         at = at.saturating_add(TAG_HEADER).saturating_add(value.len());
     }
@@ -273,4 +271,5 @@ fn parse_tags(tags: &[u8], base: u64, report: &mut Report) -> Meta {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests;

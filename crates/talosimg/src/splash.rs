@@ -11,22 +11,23 @@
 const WIDTH: u32 = 160;
 /// Height in pixels.
 const HEIGHT: u32 = 96;
+const COLOURS: u32 = 4;
 /// Blue, green, red, unused: background, pins, body, mark.
-const PALETTE: [[u8; 4]; 4] =
+const PALETTE: [[u8; 4]; COLOURS as usize] =
     [[0x00, 0x00, 0x00, 0], [0x9a, 0x9a, 0x9a, 0], [0x30, 0x30, 0x30, 0], [0x27, 0x8a, 0xf2, 0]];
 /// File header and the information header of Windows 3.
 const HEADERS: u32 = 14 + 40;
 
 /// The picture as an uncompressed BMP with eight bits per pixel and four colours, which systemd's stub can show.
 pub fn picture() -> Vec<u8> {
-    let offset = HEADERS + 4 * PALETTE.len() as u32;
+    let offset = HEADERS + 4 * COLOURS;
     let pixels = WIDTH * HEIGHT;
     let mut bmp = b"BM".to_vec();
     // size, reserved, offset of the pixels; header size, width, height (positive: rows from the bottom up)
     let mut words = vec![offset + pixels, 0, offset, 40, WIDTH, HEIGHT];
     words.push(8 << 16 | 1); // one plane, eight bits
     // no compression, bytes of pixels, 72 dpi both ways, colours used, all important
-    words.extend([0, pixels, 2835, 2835, PALETTE.len() as u32, 0]);
+    words.extend([0, pixels, 2835, 2835, COLOURS, 0]);
     bmp.extend(words.iter().flat_map(|word| word.to_le_bytes()));
     bmp.extend(PALETTE.as_flattened());
     for y in (0..HEIGHT).rev() {

@@ -79,7 +79,8 @@ mod tests {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for level in 1..12 {
             let before = format!("*a{}", level - 1);
-            bomb += &format!("a{level}: &a{level} [{}]\n", [before.as_str(); 10].join(","));
+            let line = format!("a{level}: &a{level} [{}]\n", [before.as_str(); 10].join(","));
+            bomb.push_str(&line);
         }
         assert!(from_str::<BTreeMap<String, serde_json::Value>>("t", &bomb).is_err());
     }

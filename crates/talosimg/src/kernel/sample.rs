@@ -5,9 +5,8 @@
 pub fn sample_image(release: &str) -> Vec<u8> {
     let mut image = vec![0; 64];
     // `ccmp x18, #0, #0xd, pl`, which spells MZ, as in a kernel with an EFI stub; then a branch to itself.
-    for (at, word) in [(0, 0xfa40_5a4d_u32), (4, 0x1400_0000)] {
-        image.splice(at..at + 4, word.to_le_bytes());
-    }
+    image.splice(0..4, 0xfa40_5a4d_u32.to_le_bytes());
+    image.splice(4..8, 0x1400_0000_u32.to_le_bytes());
     image.splice(24..32, 0xa_u64.to_le_bytes()); // 4 KiB pages, placed anywhere
     image.splice(56..60, *b"ARM\x64");
     image.resize(4096, 0);

@@ -14,8 +14,8 @@ use imgcore::{Epoch, Finding, Layout, ReadAt, Report};
 use zerocopy::FromBytes as _;
 
 use super::header::{
-    ARM64, CERTIFICATES, DIRECTORIES, DOS_HEADER, DOS_MAGIC, DataDirectory, FileHeader, OptionalHeader, PE_SIGNATURE,
-    PE32_PLUS, SectionHeader, section_name,
+    ARM64, CERTIFICATES, DOS_HEADER, DOS_MAGIC, DataDirectory, FileHeader, OptionalHeader, PE_SIGNATURE, PE32_PLUS,
+    SectionHeader, section_name,
 };
 
 /// More sections than any image has; the rest is not read.
@@ -183,9 +183,9 @@ fn headers(program: &dyn ReadAt, report: &mut Report) -> Result<Uki, Box<Finding
     let Some(head) = head.strip_prefix(&PE_SIGNATURE) else {
         return Err(no_pe(&format!("there is no PE signature at byte {pe_offset}")));
     };
-    let cut = |_| no_pe("its headers are cut off");
-    let (file, rest) = FileHeader::read_from_prefix(head).map_err(|_| cut(()))?;
-    let (optional, _) = OptionalHeader::read_from_prefix(rest).map_err(|_| cut(()))?;
+    let cut = || no_pe("its headers are cut off");
+    let (file, rest) = FileHeader::read_from_prefix(head).map_err(|_| cut())?;
+    let (optional, _) = OptionalHeader::read_from_prefix(rest).map_err(|_| cut())?;
     if optional.magic.get() != PE32_PLUS {
         let message = format!("the optional header has magic {:#06x}, expected {PE32_PLUS:#06x}", optional.magic.get());
         return Err(Box::new(Finding::error("UKI002", message).at(at..at.saturating_add(24))));
@@ -231,8 +231,9 @@ fn certificates(
     let index = CERTIFICATES as u64;
     let entry = size_of::<DataDirectory>() as u64;
     let inside = (size_of::<OptionalHeader>() as u64).saturating_add(index.saturating_add(1).saturating_mul(entry));
-    let counted = optional.number_of_rva_and_sizes.get().min(DIRECTORIES) > CERTIFICATES as u32;
-    if !counted || u64::from(file.size_of_optional_header.get()) < inside {
+    if u64::from(optional.number_of_rva_and_sizes.get()) <= index
+        || u64::from(file.size_of_optional_header.get()) < inside
+    {
         return None;
     }
     let mut bytes = [0; size_of::<DataDirectory>()];

@@ -7,6 +7,9 @@ use super::header::{
     SectionHeader,
 };
 
+const FILE_ALIGNMENT: u32 = 512;
+const SECTION_ALIGNMENT: u32 = 4096;
+
 /// A PE32+ program for arm64 with the sections of a boot stub (`.text`, `.sbat`, `.sdmagic`) and no function: its only
 /// instruction returns an error to the firmware. It stands in for systemd's stub where no real one is at hand.
 pub fn sample_stub() -> Vec<u8> {
@@ -17,8 +20,6 @@ pub fn sample_stub() -> Vec<u8> {
         (b".sbat\0\0\0", b"sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\n", 0x4000_0040),
         (b".sdmagic", b"#### LoaderInfo: sample stub ####", 0x4000_0040),
     ];
-    const FILE_ALIGNMENT: u32 = 512;
-    const SECTION_ALIGNMENT: u32 = 4096;
     let mut file = FileHeader::new_zeroed();
     file.machine = ARM64.into();
     file.number_of_sections = 3.into();

@@ -251,7 +251,7 @@ fn damage_is_found() {
         change(&mut bytes);
         let (_, report) = read(&bytes);
         assert_eq!(codes(&report).first().copied().unwrap_or(""), expected, "{name}: {report:?}");
-        for finding in report.iter() {
+        for finding in report {
             let rule = crate::rules::RULES.iter().find(|(code, ..)| *code == finding.code);
             assert!(rule.is_some_and(|rule| rule.1 == finding.severity), "{finding}");
         }
