@@ -11,13 +11,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use imgcore::{Epoch, Sectors};
+use imgcore::{Digest, Epoch, Sectors};
 use rawimg::{
     Guid, fat,
     gpt::{PartitionSpec, Placed, Spec},
     guid,
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     Bootloader,
@@ -40,12 +39,9 @@ const LEGACY_BIOS_BOOTABLE: u64 = 1 << 2;
 /// The GUID of a disk or partition as the imager derives it from 1.13 on (§5.4): SHA-256 over sixteen zero bytes and the
 /// label, cut to a version 8 UUID. Ours has it for every release, because earlier imagers draw random ones.
 pub fn guid_from_label(label: &str) -> Guid {
-    let mut hasher = Sha256::new();
-    hasher.update([0; 16]);
-    hasher.update(label);
-    let digest: [u8; 32] = hasher.finalize().into();
+    let digest = Digest::of(&[&[0; 16], label.as_bytes()].concat());
     let mut uuid = [0; 16];
-    uuid.copy_from_slice(&digest[..16]);
+    uuid.copy_from_slice(&digest.raw()[..16]);
     uuid[6] = uuid[6] & 0x0f | 0x80;
     uuid[8] = uuid[8] & 0x3f | 0x80;
     // The text form is big-endian throughout, a GUID on disk is not: its first three fields are little-endian.
