@@ -114,7 +114,7 @@ pub(crate) fn quote(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+    #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::single_range_in_vec_init)]
     use super::*;
 
     #[test]

@@ -1,4 +1,5 @@
 //! FITs of our own and of mkimage.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
@@ -6,7 +7,10 @@ use std::process::Command;
 
 use common::{Packing, Recipe};
 use proptest::prelude::*;
-use rkboot::fit::{self, DataForm, HashStatus};
+use rkboot::fit::{
+    self, DataForm,
+    HashStatus::{Unsupported, Valid},
+};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
@@ -126,7 +130,6 @@ fn what_mkimage_packs_is_verified() {
         assert_eq!(codes, ["FIT010", "FIT009"], "{arguments:?}: {report:?}");
         assert_eq!(fit.hashes(), (4, 5));
         let statuses: Vec<_> = fit.images[0].hashes.iter().map(|hash| (hash.algorithm.as_str(), hash.status)).collect();
-        use HashStatus::{Unsupported, Valid};
         assert_eq!(statuses, [("sha256", Valid), ("crc32", Valid), ("sha1", Unsupported), ("sha512", Valid)]);
         let data: Vec<_> = fit.images.iter().map(|image| image.bytes(&bytes).unwrap()).collect();
         assert_eq!(data, [&u_boot, &atf, &dtb]);

@@ -1,4 +1,5 @@
 //! Damage, made for a purpose and at random.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
@@ -254,21 +255,21 @@ fn copies_of_idblocks_are_compared() {
 #[test]
 fn rk3576_blocks_of_three_images_are_read() {
     // Boost, DDR and SPL at 4 KiB alignment, as the vendor packs them.
-    let images: [(u32, usize, u32); 3] =
+    let images: [(u32, u32, u32); 3] =
         [(0x1000, 0x1000, 0x3ffc_0000), (0x2000, 0x1_3000, 0x3ff8_1000), (0x1_5000, 0x2000, u32::MAX)];
     let mut bytes = vec![0; 0x1_7000];
     bytes[..4].copy_from_slice(b"RKNS");
     put32(&mut bytes, 8, 0x0003_0180);
     put32(&mut bytes, 12, 1);
     put32(&mut bytes, 0x60, 0x100);
-    for (index, (offset, size, load)) in images.into_iter().enumerate() {
-        let range = offset as usize..offset as usize + size;
-        bytes[range.clone()].fill(index as u8 + 1);
+    for ((offset, size, load), number) in images.into_iter().zip(1_u8..) {
+        let range = offset as usize..(offset + size) as usize;
+        bytes[range.clone()].fill(number);
         let digest = imgcore::Digest::of(&bytes[range]);
-        let entry = 0x78 + index * 88;
-        put32(&mut bytes, entry, (size as u32 / 512) << 16 | offset / 512);
+        let entry = 0x78 + usize::from(number - 1) * 88;
+        put32(&mut bytes, entry, ((size / 512) << 16) | (offset / 512));
         put32(&mut bytes, entry + 4, load);
-        put32(&mut bytes, entry + 12, index as u32 + 1);
+        put32(&mut bytes, entry + 12, u32::from(number));
         bytes[entry + 24..entry + 56].copy_from_slice(digest.raw());
     }
     seal(&mut bytes);

@@ -37,7 +37,7 @@ fn whole(bytes: &[u8], kind: BootFileKind) -> BootFile {
     let length = bytes.len() as u64;
     BootFile {
         kind,
-        copies: vec![0..length],
+        copies: std::iter::once(0..length).collect(),
         copies_equal: true,
         content_end: length,
         length,
@@ -116,7 +116,7 @@ fn first_stage(bytes: &[u8], base: u64, soc: Option<Soc>) -> (BootFile, Report) 
     parts.push(fit_range.clone());
     report_foreign(bytes, &parts, &mut report);
     let file = BootFile {
-        copies: vec![0..sector_end(fit_range.end).min(length)],
+        copies: std::iter::once(0..sector_end(fit_range.end).min(length)).collect(),
         copies_equal: true,
         content_end: fit_range.end,
         length,
@@ -233,8 +233,8 @@ pub(crate) fn fit_copies(bytes: &[u8], fit: &Fit) -> Vec<u64> {
         return usual;
     }
     for parts in 2..=8_u64 {
-        let stride = length / parts;
-        if length % parts == 0 && stride % SECTOR == 0 && stride > u64::from(fit.totalsize) {
+        let stride = length.div_euclid(parts);
+        if length.is_multiple_of(parts) && stride.is_multiple_of(SECTOR) && stride > u64::from(fit.totalsize) {
             let starts = at_stride(stride);
             if starts.len() as u64 == parts {
                 return starts;

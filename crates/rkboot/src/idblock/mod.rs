@@ -141,8 +141,14 @@ pub struct IdBlock {
     pub bytes_missing: u64,
     /// The copies in the file, the block itself first. Byte ranges count from the header of the first.
     pub copies: Vec<BlockCopy>,
-    /// What the DDR init code says about itself.
-    pub ddr: Option<DdrInfo>,
+}
+
+impl IdBlock {
+    /// What the DDR init code says about itself, found in the bytes that the block was read from. `None` for code
+    /// that is not Rockchip's.
+    pub fn ddr(&self, bytes: &[u8]) -> Option<DdrInfo> {
+        self.images.iter().find_map(|image| ddr::identify(crate::util::slice(bytes, &image.range)))
+    }
 }
 
 /// An image of an idblock.

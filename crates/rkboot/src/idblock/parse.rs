@@ -15,7 +15,7 @@ use sha2::{Sha256, Sha512};
 use zerocopy::FromBytes as _;
 
 use super::{
-    BlockCopy, COPY_STRIDE, Check, HashKind, IdBlock, Image, ddr, is_v1, is_v2,
+    BlockCopy, COPY_STRIDE, Check, HashKind, IdBlock, Image, is_v1, is_v2,
     raw::{HASH_OFFSET, HEADER_SIZE, Header, MAGIC_SIGNED},
 };
 use crate::{
@@ -97,7 +97,6 @@ pub(crate) fn parse_block(bytes: &[u8], soc: Option<Soc>) -> (Option<IdBlock>, R
         length,
         bytes_missing: length.saturating_sub(bytes.len() as u64),
         copies: vec![BlockCopy { range: 0..length, identical: true }],
-        ddr: images.first().and_then(|image| ddr::identify(slice(bytes, &image.range))),
         images,
     };
     check_shape(&block, header, &mut report);

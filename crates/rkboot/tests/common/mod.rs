@@ -1,4 +1,5 @@
 //! FITs of our own making, for tests.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(dead_code, unreachable_pub, reason = "every test program uses another part")]
 
 use dtbtool::{
