@@ -98,9 +98,9 @@ fn write_value(text: &mut String, property: &Property<'_>) {
 /// The strings of a value that dtc takes for text: printable, ends with a NUL, more letters than NULs.
 fn as_text(value: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let (last, text) = value.split_last()?;
-    let nuls = value.iter().filter(|byte| **byte == 0).count();
+    let letters = value.iter().filter(|byte| **byte != 0).count();
     let printable = |byte: &u8| matches!(*byte, 0 | 0x07..=0x0d) || byte.is_ascii_graphic() || *byte == b' ';
-    (*last == 0 && nuls < value.len().saturating_sub(nuls) && value.iter().all(printable))
+    (*last == 0 && letters > value.len().saturating_sub(letters) && value.iter().all(printable))
         .then(|| text.split(|byte| *byte == 0))
 }
 

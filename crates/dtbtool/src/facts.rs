@@ -94,6 +94,10 @@ impl<'a> Visit<'a> for Seen<'a> {
         self.has_symbols |= self.depth == 2 && name == "__symbols__";
     }
 
+    fn reopen_root(&mut self) {
+        self.depth = 1;
+    }
+
     fn end(&mut self, _end: usize) {
         self.depth = self.depth.saturating_sub(1);
     }

@@ -190,12 +190,11 @@ impl From<Fdt<'_>> for DeviceTree {
 fn close(open: &mut Vec<Node>, depth: usize) {
     while open.len() > depth {
         let Some(done) = open.pop() else { return };
-        match open.last_mut() {
-            Some(parent) => parent.children.push(done),
-            None => {
-                open.push(done);
-                return;
-            }
+        if let Some(parent) = open.last_mut() {
+            parent.children.push(done);
+        } else {
+            open.push(done);
+            return;
         }
     }
 }

@@ -223,6 +223,12 @@ impl<'a> Visit<'a> for Indexer {
         self.nodes.push(NodeIndex { range: offset..offset, name, parent, depth, properties: 0..0 });
     }
 
+    fn reopen_root(&mut self) {
+        if !self.nodes.is_empty() {
+            self.open.push(0);
+        }
+    }
+
     fn end(&mut self, end: usize) {
         if let Some(node) = self.open.pop().and_then(|index| self.nodes.get_mut(index)) {
             node.range.end = end;

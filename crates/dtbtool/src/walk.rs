@@ -26,6 +26,8 @@ pub(crate) trait Visit<'a> {
     fn fault(&mut self, kind: ErrorKind) -> Result<(), Self::Stop>;
     /// A node begins; its name lies at `name_offset`.
     fn begin(&mut self, _offset: usize, _name: &'a str, _name_offset: usize) {}
+    /// The root, which has ended, goes on.
+    fn reopen_root(&mut self) {}
     /// The innermost open node ends; `end` is behind its last token.
     fn end(&mut self, _end: usize) {}
     /// A property of the innermost open node.
@@ -46,6 +48,17 @@ pub(crate) struct FoundProperty<'a> {
     pub(crate) value_offset: usize,
 }
 
+/// What an open node has so far.
+#[derive(Debug, Clone, Copy)]
+enum Level {
+    /// Properties at most.
+    Fresh,
+    /// A subnode: a property that follows is a fault.
+    HasSubnode,
+    /// A property behind a subnode, reported; those right behind it are the same fault.
+    Reported,
+}
+
 /// Walks all tokens. Linear in the size of the block; never deeper than [`MAX_DEPTH`].
 pub(crate) fn walk<'a, V: Visit<'a>>(blocks: &Blocks<'a>, visit: &mut V) -> Result<(), V::Stop> {
     let Blocks { structure, structure_at, old, .. } = *blocks;
@@ -53,8 +66,8 @@ pub(crate) fn walk<'a, V: Visit<'a>>(blocks: &Blocks<'a>, visit: &mut V) -> Resu
     let mut at = 0_usize;
     let mut depth = 0_usize;
     let mut had_root = false;
-    // Per open level, whether a subnode has been seen: properties must not follow it.
-    let mut subnode_seen = [false; MAX_DEPTH];
+    // Per open level: properties must not follow a subnode.
+    let mut levels = [Level::Fresh; MAX_DEPTH];
     loop {
         let offset = structure_at.saturating_add(at);
         let step = match token_at(structure, at, old) {
@@ -99,17 +112,23 @@ pub(crate) fn walk<'a, V: Visit<'a>>(blocks: &Blocks<'a>, visit: &mut V) -> Resu
                 if depth == 0 {
                     if had_root {
                         visit.fault(ErrorKind::SecondRoot { offset })?;
+                        // A root has no name: it is the end of the first one that is the damage.
+                        if !stored.is_empty() {
+                            visit.reopen_root();
+                            depth = 1;
+                        }
                     }
                     had_root = true;
-                } else if let Some(seen) = subnode_seen.get_mut(depth.saturating_sub(1)) {
-                    *seen = true;
+                }
+                if let Some(level) = depth.checked_sub(1).and_then(|above| levels.get_mut(above)) {
+                    *level = Level::HasSubnode;
                 }
                 depth = depth.saturating_add(1);
                 if depth == MAX_DEPTH.saturating_add(1) {
                     visit.fault(ErrorKind::Depth { offset, limit: MAX_DEPTH })?;
                 }
-                if let Some(seen) = subnode_seen.get_mut(depth.saturating_sub(1)) {
-                    *seen = false;
+                if let Some(level) = levels.get_mut(depth.saturating_sub(1)) {
+                    *level = Level::Fresh;
                     let name_end = offset.saturating_add(4).saturating_add(stored.len());
                     let stored = own_name(stored, old);
                     let name_offset = name_end.saturating_sub(stored.len());
@@ -141,10 +160,13 @@ pub(crate) fn walk<'a, V: Visit<'a>>(blocks: &Blocks<'a>, visit: &mut V) -> Resu
                     visit.fault(ErrorKind::PropertyOutside { offset })?;
                     continue;
                 }
-                match subnode_seen.get(depth.saturating_sub(1)) {
+                match levels.get_mut(depth.saturating_sub(1)) {
                     None => continue, // too deep, reported where it began
-                    Some(true) => visit.fault(ErrorKind::PropertyAfterNode { offset })?,
-                    Some(false) => {}
+                    Some(level @ Level::HasSubnode) => {
+                        *level = Level::Reported;
+                        visit.fault(ErrorKind::PropertyAfterNode { offset })?;
+                    }
+                    Some(Level::Fresh | Level::Reported) => {}
                 }
                 let size = blocks.strings.len();
                 let name = match property_name(blocks.strings, name_offset) {
