@@ -125,20 +125,25 @@ impl Reader<'_> {
                 return None;
             }
         };
-        if common.fat_sectors_16.get() != 0 || common.root_entries.get() != 0 || common.sectors_16.get() != 0 {
+        if common.fat_sectors_16.get() != 0 || common.root_entries.get() != 0 {
             let message =
                 "FAT12 or FAT16 by its 16-bit sizes, expected FAT32: UEFI firmware wants FAT32 on a fixed disk";
             self.push(Finding::error("FAT001", message).at(17..24));
             return None;
         }
+        // FAT32 has no use for the 16-bit count, but mkfs.fat fills it in for small file systems.
+        let total = match common.sectors_16.get() {
+            0 => common.sectors_32.get(),
+            small => u32::from(small),
+        };
         let fields = format!(
             "{} sectors per cluster, {} reserved, {} FATs of {} sectors, {} sectors in all",
-            common.sectors_per_cluster, common.reserved, common.fats, fat32.fat_sectors, common.sectors_32
+            common.sectors_per_cluster, common.reserved, common.fats, fat32.fat_sectors, total
         );
         let system = u64::from(fat32.fat_sectors.get())
             .saturating_mul(u64::from(common.fats))
             .saturating_add(u64::from(common.reserved.get()));
-        let data = u64::from(common.sectors_32.get()).checked_sub(system);
+        let data = u64::from(total).checked_sub(system);
         let clusters = data.and_then(|data| data.checked_div(u64::from(common.sectors_per_cluster)));
         let sane = common.sectors_per_cluster.is_power_of_two()
             && common.reserved.get() >= 2
@@ -149,7 +154,7 @@ impl Reader<'_> {
             self.push(Finding::error("FAT002", message).at(11..48));
             return None;
         };
-        let parameters = gather(boot, common, fat32, sector, clusters);
+        let parameters = gather(boot, common, fat32, sector, (total, clusters));
         self.check_sizes(&parameters);
         Some(parameters)
     }
@@ -336,7 +341,13 @@ impl Reader<'_> {
     }
 }
 
-fn gather(boot: &RawBoot, common: &RawCommon, fat32: &RawFat32, sector: SectorSize, clusters: u32) -> Parameters {
+fn gather(
+    boot: &RawBoot,
+    common: &RawCommon,
+    fat32: &RawFat32,
+    sector: SectorSize,
+    (total_sectors, clusters): (u32, u32),
+) -> Parameters {
     Parameters {
         oem: text(&boot.oem),
         sector,
@@ -347,7 +358,7 @@ fn gather(boot: &RawBoot, common: &RawCommon, fat32: &RawFat32, sector: SectorSi
         sectors_per_track: common.track.get(),
         heads: common.heads.get(),
         hidden_sectors: common.hidden.get(),
-        total_sectors: common.sectors_32.get(),
+        total_sectors,
         fat_sectors: fat32.fat_sectors.get(),
         root_cluster: fat32.root.get(),
         info_sector: fat32.info.get(),
