@@ -131,6 +131,9 @@ fn unknown_word(wanted: &str, report: &mut Report) {
     report.push(Finding::error(rules::UNKNOWN_WORD, message).help(help));
 }
 
+/// Subnodes that are compared with a mistyped name: more than any real node has.
+const CANDIDATES: usize = 2000;
+
 fn check_path(index: &Index<'_>, path: &str, report: &mut Report) {
     match index.find(path) {
         (Some(entry), None) => {
@@ -141,7 +144,7 @@ fn check_path(index: &Index<'_>, path: &str, report: &mut Report) {
         (Some(parent), Some(name)) => {
             let message = format!("the board needs {}, which the tree does not have", shorten(path));
             let parent_path = index.path(parent);
-            let help = match nearest(name, parent.node.children().map(|child| child.name())) {
+            let help = match nearest(name, parent.node.children().take(CANDIDATES).map(|child| child.name())) {
                 Some(near) => format!("did you mean {}/{}?", parent_path.trim_end_matches('/'), shorten(near)),
                 None => format!("{parent_path} is there, a node {:?} in it is not", shorten(name)),
             };

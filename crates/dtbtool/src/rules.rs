@@ -67,7 +67,7 @@ pub const RULES: &[(&str, Severity, &str)] = &[
     (
         NODE_EMPTY,
         Severity::Warning,
-        "a node below the root has no name; U-Boot's own trees have such templates, dtc refuses them",
+        "a node below the root has no name in front of its unit address; dtc refuses such nodes, U-Boot's own trees have them as templates and work",
     ),
     (NODE_CHARS, Severity::Error, "a node name has characters that the specification does not allow"),
     (NODE_FORMAT, Severity::Error, "a node name has more than one @"),

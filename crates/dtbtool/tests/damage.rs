@@ -161,6 +161,11 @@ fn every_structural_rule_is_found_where_it_is_broken() {
         ("dirty padding of a name", of_words(&[BEGIN, 0x0000_0001, END_NODE, END]), &["DTB045"]),
         ("dirty padding of a value", of_words(&[BEGIN, 0, PROP, 1, 0, 0x6100_0001, END_NODE, END]), &["DTB045"]),
         ("node without a name", of_words(&[BEGIN, 0, BEGIN, 0, END_NODE, END_NODE, END]), &["DTB050"]),
+        (
+            "node with a unit address alone",
+            of_words(&[BEGIN, 0, BEGIN, 0x4061_0000, END_NODE, END_NODE, END]),
+            &["DTB050"],
+        ),
         ("NOPs everywhere", of_words(&[NOP, BEGIN, 0, NOP, PROP, 0, 0, NOP, END_NODE, NOP, END]), &[]),
     ];
     for (name, bytes, wanted) in cases {

@@ -9,7 +9,12 @@ use std::{
     process::Command,
 };
 
-use dtbtool::{Fdt, WriteOptions, model::DeviceTree, to_dts};
+use dtbtool::{
+    Fdt, MemoryReservation, WriteOptions,
+    model::{DeviceTree, Node, Property},
+    to_dts,
+};
+use proptest::prelude::*;
 
 struct Dtc {
     program: PathBuf,
@@ -135,7 +140,44 @@ fn old_versions_are_read_as_dtc_writes_them() {
     assert!(Fdt::parse(&dtc.compile(SOURCE, &["-V", "1"])).is_err());
 }
 
-fn strip_names(node: &mut dtbtool::model::Node) {
+fn strip_names(node: &mut Node) {
     node.properties.retain(|property| property.name != "name");
     node.children.iter_mut().for_each(strip_names);
+}
+
+/// Values of every shape that the guess about text can get wrong.
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    let letters = prop::sample::select(b"ab \"\\\n\t\x07\x08\x0b\x0c\r\x1b\x7f\xc3\xbc\0\0\0/*<>;".to_vec());
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..24),
+        prop::collection::vec(letters, 0..24).prop_map(|mut text| {
+            text.push(0);
+            text
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn dtc_compiles_our_text_of_any_tree_back(
+        values in prop::collection::vec(value(), 0..64),
+        depth in 1_usize..dtbtool::MAX_DEPTH,
+    ) {
+        let Some(dtc) = Dtc::new() else { return Ok(()) };
+        let mut inner = Node::new(format!("deep@{depth}"));
+        for (index, value) in values.iter().enumerate() {
+            inner.properties.push(Property::new(format!("p{index},#?*+._-"), value.as_slice()));
+        }
+        for level in 1..depth {
+            inner = Node::new(format!("n{level},+._-")).with(Property::new("same", values.concat())).with_child(inner);
+        }
+        let mut tree = DeviceTree::new();
+        tree.memory_reservations.push(MemoryReservation { address: u64::MAX - 15, size: 15 });
+        *tree.root_mut() = Node { name: String::new(), ..inner };
+        let bytes = tree.to_bytes(&WriteOptions::default()).unwrap();
+        let compiled = dtc.compile(&to_dts(&Fdt::parse(&bytes).unwrap()), &[]);
+        prop_assert_eq!(DeviceTree::from(Fdt::parse(&compiled).unwrap()), tree);
+        prop_assert!(compiled == bytes);
+    }
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use dtbtool::{
-    BindingGeneration, Expectations, Fdt, WriteOptions, binding_generation, check_board, facts,
+    BindingGeneration, Expectations, Fdt, RULES, WriteOptions, binding_generation, check_board, devices, facts,
     model::{DeviceTree, Property},
     scan,
 };
@@ -91,6 +91,48 @@ fn typed_values_of_the_seed_are_as_measured() {
     assert_eq!(fdt.memory_reservations().count(), 0);
 }
 
+#[test]
+fn the_templates_of_u_boots_own_tree_are_warned_of_and_nothing_else() {
+    let Some(fit) = testkit::shared("testdata/ophub/easepi-r2-rk3588-u-boot.itb") else { return };
+    let bytes = testkit::read(fit);
+    let (_, report) = scan(&bytes[1_288_704..]);
+    let warnings: Vec<_> = report.iter().filter(|finding| finding.severity > Severity::Info).collect();
+    // dtc 1.8.1 has four errors node_name_not_empty about it.
+    assert_eq!(warnings.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["DTB050"; 4], "{warnings:#?}");
+    assert!(warnings[0].message.contains("/binman/"), "{}", warnings[0]);
+}
+
+#[test]
+fn devices_are_listed_with_their_state() {
+    let Some(bytes) = common::board("rk3588-rock-5b.dtb") else { return };
+    let fdt = Fdt::parse(&bytes).unwrap();
+    let list = |word: &str| -> Vec<(String, bool)> {
+        devices(&fdt, word).into_iter().map(|device| (device.path, device.enabled)).collect()
+    };
+    let named = |path: &str, enabled| (path.to_owned(), enabled);
+    assert_eq!(list("emmc"), [named("/mmc@fe2e0000", true)]);
+    assert_eq!(list("ethernet"), [named("/ethernet@fe1c0000", false), named("/ethernet@fe1b0000", false)]);
+    assert_eq!(list("nonsense"), []);
+}
+
+#[test]
+fn a_tree_that_linux_does_not_take_is_an_error_for_a_board() {
+    let mut tree = common::small();
+    tree.root_mut().set(Property::new("large", vec![0; 2 << 20]));
+    let bytes = tree.to_bytes(&WriteOptions::default()).unwrap();
+    let report = check_board(&Fdt::parse(&bytes).unwrap(), &Expectations::default());
+    assert_eq!(report.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["DTB088"]);
+    is_listed(&report);
+}
+
+/// Every finding has the level that the list of rules gives its code.
+fn is_listed(report: &imgcore::Report) {
+    for finding in report {
+        let rule = RULES.iter().find(|(code, ..)| *code == finding.code);
+        assert_eq!(rule.map(|(_, severity, _)| *severity), Some(finding.severity), "{finding}");
+    }
+}
+
 fn expectations(compatible: &[&str], require: &[&str], file_name: &str) -> Expectations {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     Expectations {
@@ -128,6 +170,7 @@ fn boards_have_what_they_have() {
         let report = check_board(&fdt, &expectations(compatible, &[require, all].concat(), file));
         assert!(report.worst().is_none_or(|worst| worst == Severity::Info), "{file}: {report:#?}");
         assert_eq!(report.len(), infos, "{file}: {report:#?}");
+        is_listed(&report);
     }
 }
 
@@ -149,6 +192,7 @@ fn what_a_board_lacks_is_said() {
             &Fdt::parse(&bytes).unwrap(),
             &Expectations { require: vec![word.to_owned()], ..Expectations::default() },
         );
+        is_listed(&report);
         let finding = report.iter().next().unwrap_or_else(|| panic!("{file}: {word} passes"));
         assert_eq!((finding.code, finding.severity), (code, Severity::Error), "{file}: {finding}");
         assert!(finding.message.contains(contains), "{file}: {finding}");
@@ -177,6 +221,7 @@ fn a_device_that_was_switched_off_is_named_with_the_cure() {
         let expected = Expectations { require: vec![word.to_owned()], ..Expectations::default() };
         let report = check_board(&fdt, &expected);
         assert_eq!(report.worst(), Some(severity), "{word}: {report:#?}");
+        is_listed(&report);
         let finding = report.iter().next().unwrap();
         assert!(finding.message.contains(paths[0]), "{finding}");
         let help = finding.help.as_deref().unwrap();
@@ -197,7 +242,9 @@ fn another_boards_tree_and_another_name_are_found() {
     let fdt = Fdt::parse(&bytes).unwrap();
     let codes = |compatible: &[&str], file_name: &str| -> Vec<&'static str> {
         let expected = Expectations { file_name: Some(file_name.to_owned()), ..expectations(compatible, &[], "") };
-        check_board(&fdt, &expected).iter().map(|finding| finding.code).collect()
+        let report = check_board(&fdt, &expected);
+        is_listed(&report);
+        report.iter().map(|finding| finding.code).collect()
     };
     assert_eq!(codes(M6.0, "rk3588s-nanopi-r6s.dtb"), ["DTB080"]);
     for (file_name, wanted) in [

@@ -57,11 +57,11 @@ fn node_name<'t>(node: TreeNode<'t>, findings: &mut Findings, long: &mut Long<'t
     if node.depth() == 0 {
         return;
     }
-    if name.is_empty() {
+    if name.is_empty() || name.starts_with('@') {
+        let parent = || node.parent().map_or_else(|| "/".to_owned(), |parent| parent.path());
         let message =
-            || format!("a node below {} has no name", node.parent().map_or_else(|| "/".to_owned(), |p| p.path()));
-        findings.add(rules::NODE_EMPTY, at, message, "");
-        return;
+            || format!("a node in {} has no name in front of its unit address: {:?}", parent(), shorten(name));
+        findings.add(rules::NODE_EMPTY, at.clone(), message, "");
     }
     if !name.bytes().all(|byte| is_name_byte(byte) || byte == b'@') {
         let message = || format!("node name {} is not made of A-Z a-z 0-9 , . _ + - and @", node.path());
