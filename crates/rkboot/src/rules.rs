@@ -38,6 +38,7 @@ rules! {
     IDB_V1             "IDB021" Info    "an idblock v1: recognised, not checked";
     IDB_NO_BOOT        "IDB022" Info    "the last image is empty: there is init code only";
     IDB_COUNTER        "IDB023" Info    "the counter of an entry is not its number";
+    IDB_OTHER_SOC      "IDB024" Error   "the DDR init code is a known blob for another SoC";
 
     FIT_NO_TREE        "FIT001" Error   "no sound device tree at the start of the data";
     FIT_NO_IMAGES      "FIT002" Error   "there is no node /images, or it is empty";

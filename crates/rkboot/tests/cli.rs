@@ -28,10 +28,7 @@ fn builds_and_inspects_an_idbloader() {
     assert_eq!(seen.status.code(), Some(0));
     let seen = text(&seen.stdout);
     assert!(seen.starts_with("idbloader.img: idblock v2, 317440 bytes\n"), "{seen}");
-    assert!(
-        seen.contains("DDR init: DDR 9fa84341ce typ 24/09/06-09:51:11,fwver: v1.18, uart2 m0 1500000 baud"),
-        "{seen}"
-    );
+    assert!(seen.contains("DDR init: DDR 9fa84341ce typ 24/09/06-09:51:11,fwver: v1.18, rk3588_ddr_"), "{seen}");
 
     let facts = text(&rkboot(&["inspect", "--tsv", &out]).stdout);
     assert!(facts.starts_with("idb-v2\t0\tn_images\t2\n"), "{facts}");

@@ -418,17 +418,17 @@ fn mutants_of_real_files_are_survived() {
     copies.extend_from_within(..);
     // Most mutants are of the parts that hold structure, so that tens of thousands take seconds.
     for (seed, count, original) in [
-        (1, 6000, &vendor[..8192]),
-        (2, 6000, &mainline[..8192]),
-        (3, 4000, &idblock[..8192]),
-        (4, 3000, &combined),
-        (5, 3000, &copies),
-        (6, 60, &vendor),
-        (7, 100, &idblock),
+        (1, 4000, &vendor[..8192]),
+        (2, 4000, &mainline[..8192]),
+        (3, 3000, &idblock[..8192]),
+        (4, 2000, &combined),
+        (5, 2000, &copies),
+        (6, 40, &vendor),
+        (7, 60, &idblock),
     ] {
         testkit::mutants(seed, count, original, touch);
     }
     let small = Recipe::default().build();
-    testkit::mutants(8, 4000, &small, touch);
-    testkit::mutants(9, 4000, &block(), touch);
+    testkit::mutants(8, 2500, &small, touch);
+    testkit::mutants(9, 2500, &block(), touch);
 }

@@ -90,7 +90,8 @@ fn other_files_are_named_for_what_they_are() {
 fn the_wrong_board_is_noticed() {
     let Some(root) = testdata() else { return };
     for (path, soc, expected) in [
-        ("seed-nanopi-m6/idbloader.img", Soc::Rk3568, &["IDB012"][..]),
+        ("seed-nanopi-m6/idbloader.img", Soc::Rk3568, &["IDB012", "IDB024"][..]),
+        ("seed-nanopi-m6/idbloader.img", Soc::Rk3576, &["IDB024"]),
         ("seed-nanopi-m6/idbloader.img", Soc::Rk3399, &["IDB019"]),
         ("debian-u-boot-rockchip-2025.01-3.2/rock64-rk3328/idbloader.img", Soc::Rk3588, &["IDB019"]),
     ] {
@@ -109,6 +110,7 @@ fn the_seed_says_what_it_is_made_of() {
     let copies: Vec<_> = block.copies.iter().map(|copy| (copy.range.clone(), copy.identical)).collect();
     assert_eq!(copies, [(0..331_776, true), (524_288..856_064, true)]);
     let ddr = block.ddr(&bytes).unwrap();
+    assert_eq!(ddr.files, ["rk3588_ddr_lp4_2112MHz_lp5_2400MHz_v1.18.bin"]);
     assert_eq!((ddr.version.as_str(), ddr.uart.unwrap().to_string().as_str()), ("v1.18", "uart2 m0 1500000 baud"));
     // Copy 1 alone is the file that FriendlyELEC publishes.
     let (file, _) = examine(&bytes, None);

@@ -333,6 +333,7 @@ fn idblock_value(block: &IdBlock, at: u64, bytes: &[u8]) -> Value {
         "ddr": block.ddr(tail(bytes, at)).map(|ddr| json!({
             "version": ddr.version,
             "text": ddr.text,
+            "files": ddr.files,
             "uart": ddr.uart.map(|uart| json!({ "id": uart.id, "iomux": uart.iomux, "baud": uart.baud })),
         })),
     })

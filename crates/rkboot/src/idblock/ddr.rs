@@ -9,8 +9,15 @@
 
 use std::fmt;
 
+use imgcore::Digest;
+
+use crate::{Soc, util::is_fill};
+
 /// The largest known DDR init image has 146 KiB; nothing behind this is searched.
 const SEARCHED: usize = 1024 * 1024;
+
+/// Images are padded to 2 KiB by mkimage, to 4 KiB by the vendor for the RK3576.
+const MAX_PADDING: usize = 4096;
 
 /// The identity of DDR init code of Rockchip's rkbin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +29,23 @@ pub struct DdrInfo {
     pub text: String,
     /// Where it prints, if the parameter section has a known form.
     pub uart: Option<Uart>,
+    /// Names under which rkbin has carried exactly these bytes, empty for others. One content has had several names.
+    pub files: Vec<&'static str>,
+}
+
+impl DdrInfo {
+    /// The SoCs that rkbin has these bytes for.
+    pub fn socs(&self) -> impl Iterator<Item = Soc> {
+        self.files.iter().filter_map(|file| Soc::from_name(file))
+    }
 }
 
 impl fmt::Display for DdrInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
+        if let Some(file) = self.files.first() {
+            write!(f, ", {file}")?;
+        }
         if let Some(uart) = self.uart {
             write!(f, ", {uart}")?;
         }
@@ -63,7 +82,36 @@ pub(super) fn identify(image: &[u8]) -> Option<DdrInfo> {
     })?;
     let before = image.get(..at)?.iter().rev().take(120).take_while(|byte| is_text(**byte)).count();
     let text = printable(image.get(at.saturating_sub(before)..)?);
-    Some(DdrInfo { version, text: text.trim().to_owned(), uart: uart(image) })
+    Some(DdrInfo { version, text: text.trim().to_owned(), uart: uart(image), files: known(image) })
+}
+
+/// The names of the blob that fills `image` but for zeros at its end.
+fn known(image: &[u8]) -> Vec<&'static str> {
+    // Every DDR blob in the history of rkbin up to f43a462e7a14 for SoCs with idblocks v2: size, SHA-256, names.
+    let mut digest: Option<(usize, Digest)> = None;
+    for line in include_str!("rkbin-ddr.tsv").lines() {
+        let mut columns = line.split('\t');
+        let (Some(size), Some(sha256), Some(names)) = (columns.next(), columns.next(), columns.next()) else {
+            continue;
+        };
+        let Ok(size) = size.parse::<usize>() else { continue };
+        let (Some(blob), Some(padding)) = (image.get(..size), image.get(size..)) else { continue };
+        let is_padding =
+            padding.len() < MAX_PADDING && is_fill(padding) && padding.first().is_none_or(|byte| *byte == 0);
+        if !is_padding {
+            continue;
+        }
+        // The table is sorted by size, so each size is hashed once.
+        let found = match digest {
+            Some((hashed, found)) if hashed == size => found,
+            _ => Digest::of(blob),
+        };
+        digest = Some((size, found));
+        if found.hex() == sha256 {
+            return names.split(',').collect();
+        }
+    }
+    Vec::new()
 }
 
 fn is_text(byte: u8) -> bool {
@@ -95,6 +143,7 @@ fn uart(image: &[u8]) -> Option<Uart> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::format_collect)]
     use super::*;
 
     #[test]
@@ -106,11 +155,35 @@ mod tests {
             ("rk35/rk3576_ddr_lp4_2112MHz_lp5_2736MHz_v1.09.bin", "v1.09", Some((0, 0, 1_500_000))),
         ] {
             let Some(path) = testkit::shared(&format!("testdata/rkbin/bin/{path}")) else { return };
-            let info = identify(&testkit::read(path)).unwrap();
+            let mut blob = testkit::read(&path);
+            blob.resize(blob.len().next_multiple_of(2048), 0);
+            let info = identify(&blob).unwrap();
+            assert!(path.ends_with(info.files.last().unwrap()), "{:?}", info.files);
+            assert!(info.socs().any(|soc| path.to_string_lossy().contains(soc.name())));
             assert_eq!(info.version, version);
             assert!(info.text.starts_with("DDR ") && info.text.ends_with(version), "{}", info.text);
             assert_eq!(info.uart.map(|uart| (uart.id, uart.iomux, uart.baud)), uart);
         }
+    }
+
+    #[test]
+    fn the_table_is_that_of_the_inventory() {
+        let Some(path) = testkit::shared("testdata/expected/rkbin-inventory.tsv") else { return };
+        let inventory = String::from_utf8(testkit::read(path)).unwrap();
+        let mut rows = std::collections::BTreeMap::<_, std::collections::BTreeSet<&str>>::new();
+        for line in inventory.lines() {
+            let columns: Vec<_> = line.split('\t').collect();
+            if let Some(name) = columns[0].strip_prefix("bin/rk35/").filter(|name| name.contains("_ddr_")) {
+                rows.entry((columns[3].parse::<u32>().unwrap(), columns[4])).or_default().insert(name);
+            }
+        }
+        let table: String = rows
+            .iter()
+            .map(|((size, sha256), names)| {
+                format!("{size}\t{sha256}\t{}\n", names.iter().copied().collect::<Vec<_>>().join(","))
+            })
+            .collect();
+        assert_eq!(include_str!("rkbin-ddr.tsv"), table);
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub(crate) fn parse_block(bytes: &[u8], soc: Option<Soc>) -> (Option<IdBlock>, R
     };
     check_shape(&block, header, &mut report);
     if let Some(soc) = soc {
-        check_soc(&block, soc, &mut report);
+        check_soc(&block, bytes, soc, &mut report);
     }
     (Some(block), report)
 }
@@ -319,7 +319,7 @@ fn check_shape(block: &IdBlock, header: &Header, report: &mut Report) {
     }
 }
 
-fn check_soc(block: &IdBlock, soc: Soc, report: &mut Report) {
+fn check_soc(block: &IdBlock, bytes: &[u8], soc: Soc, report: &mut Report) {
     if soc.header_version() == HeaderVersion::V1 {
         report.push(
             Finding::error(
@@ -345,6 +345,20 @@ fn check_soc(block: &IdBlock, soc: Soc, report: &mut Report) {
                 .help("it does not fit the SoC's SRAM; is it the file of another board?"),
             );
         }
+    }
+    // The header does not name a SoC, but rkbin's blobs are known by their digest.
+    if let Some(ddr) = block.ddr(bytes)
+        && let Some(file) = ddr.files.first()
+        && ddr.socs().all(|other| other != soc)
+    {
+        report.push(
+            Finding::error(
+                rules::IDB_OTHER_SOC,
+                format!("the DDR init code is rkbin's {file}, which does not run on {soc}"),
+            )
+            .at(init.map_or(0..HEADER_SIZE, |init| init.range.clone()))
+            .help("the DRAM stays off and the board dark; use an idbloader.img made for this SoC"),
+        );
     }
     if soc == Soc::Rk3576 {
         let boosted = block.images.first().is_some_and(|image| image.load == RK3576_BOOST_LOAD);
