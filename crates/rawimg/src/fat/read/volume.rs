@@ -120,7 +120,14 @@ impl Volume {
 
     /// A file to be read from `part`, where this file system was read from. `None` for a directory or no such path.
     pub fn open<R: ReadAt>(&self, part: R, path: &str) -> Option<File<R>> {
-        self.entry(path).filter(|entry| !entry.is_dir).map(|entry| File::new(part, entry))
+        self.entry(path)?.open(part)
+    }
+}
+
+impl Entry {
+    /// The file, to be read from `part`, where its file system was read from. `None` for a directory.
+    pub fn open<R: ReadAt>(&self, part: R) -> Option<File<R>> {
+        (!self.is_dir).then(|| File::new(part, self))
     }
 }
 
