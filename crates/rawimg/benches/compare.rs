@@ -43,8 +43,18 @@ impl ReadAt for OnDisk {
     }
 }
 
-/// One measured run: seconds of wall time, peak memory in MiB, size of the output.
-type Row = (f64, f64, u64);
+/// One measured run.
+#[derive(Clone, Copy)]
+struct Row {
+    /// Seconds of wall time.
+    wall: f64,
+    /// Seconds of processor time, all threads.
+    cpu: f64,
+    /// Peak memory in MiB.
+    peak: f64,
+    /// Bytes of output.
+    size: u64,
+}
 
 /// The part that runs in a process of its own: writes, or writes and checks, and prints a row.
 fn job(name: &str, folder: &Path) {
@@ -88,22 +98,30 @@ fn peak() -> f64 {
     line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
 }
 
+/// Processor time of the children that have ended, in seconds (Linux: hundredths).
+fn cpu_of_children() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(13).take(2);
+    fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
 fn ours(name: &str, folder: &Path) -> Row {
+    let before = cpu_of_children();
     let me = std::env::current_exe().unwrap();
     let output = Command::new(me).arg("--job").arg(name).arg(folder).stderr(Stdio::inherit()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let numbers: Vec<f64> = text.split_whitespace().map(|word| word.parse().unwrap()).collect();
-    (numbers[0], numbers[1], numbers[2] as u64)
+    Row { wall: numbers[0], cpu: cpu_of_children() - before, peak: numbers[1], size: numbers[2] as u64 }
 }
 
 fn theirs(program: &Path, arguments: &[&str], folder: &Path) -> Row {
     let out = folder.join("theirs");
     let file = File::create(&out).unwrap();
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), cpu_of_children());
     let status = Command::new(program).args(arguments).arg(folder.join("raw")).stdout(file).status().unwrap();
     let wall = start.elapsed().as_secs_f64();
     assert!(status.success());
-    (wall, f64::NAN, out.metadata().unwrap().len())
+    Row { wall, cpu: cpu_of_children() - before, peak: f64::NAN, size: out.metadata().unwrap().len() }
 }
 
 fn main() {
@@ -153,21 +171,26 @@ fn main() {
             }
         }
     }
-    println!("| what | wall s | against the program | peak MiB | bytes | against the program |");
-    println!("|---|---|---|---|---|---|");
+    println!("| what | wall s | × | CPU s | × | peak MiB | bytes | more |");
+    println!("|---|---|---|---|---|---|---|---|");
     let mut reference: Option<Row> = None;
     for ((name, arguments), rows) in jobs.iter().zip(&mut rows) {
-        rows.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((wall, peak, size)) = rows.get(rows.len() / 2).copied() else { continue };
+        rows.sort_by(|a, b| a.wall.total_cmp(&b.wall));
+        let Some(row) = rows.get(rows.len() / 2).copied() else { continue };
+        let Row { wall, cpu, peak, size } = row;
         let name = format!("{name} {}", arguments.join(" "));
         if !arguments.is_empty() {
-            reference = Some((wall, peak, size));
-            println!("| `{}` | {wall:.2} | 1 | – | {size} | – |", name.trim());
-        } else if let Some(reference) = reference.filter(|_| !name.starts_with("raw ")) {
-            let more = (size as f64 / reference.2 as f64 - 1.0) * 100.0;
-            println!("| {} | {wall:.2} | 1/{:.1} | {peak:.0} | {size} | {more:+.2} % |", name.trim(), reference.0 / wall);
+            reference = Some(row);
+            println!("| `{}` | {wall:.2} | 1 | {cpu:.2} | 1 | | {size} | |", name.trim());
+        } else if let Some(them) = reference.filter(|_| !name.starts_with("raw ")) {
+            let (wall_ratio, cpu_ratio) = (them.wall / wall, them.cpu / cpu);
+            let more = (size as f64 / them.size as f64 - 1.0) * 100.0;
+            println!(
+                "| {} | {wall:.2} | 1/{wall_ratio:.1} | {cpu:.2} | 1/{cpu_ratio:.1} | {peak:.0} | {size} | {more:+.2} % |",
+                name.trim()
+            );
         } else {
-            println!("| {} | {wall:.2} | | {peak:.0} | {size} | |", name.trim());
+            println!("| {} | {wall:.2} | | {cpu:.2} | | {peak:.0} | {size} | |", name.trim());
         }
     }
 }

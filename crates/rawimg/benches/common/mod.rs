@@ -8,12 +8,12 @@ use rawimg::Extents;
 use std::sync::Arc;
 
 /// Size of the whole image.
-pub const SIZE: u64 = 1246 << 20;
+pub(crate) const SIZE: u64 = 1246 << 20;
 /// Size of the part that does not shrink.
-pub const RANDOM: usize = 66 << 20;
+pub(crate) const RANDOM: usize = 66 << 20;
 
 /// Random bytes that are the same in every run (splitmix64).
-pub fn noise(len: usize, mut seed: u64) -> Vec<u8> {
+pub(crate) fn noise(len: usize, mut seed: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
         seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -27,7 +27,7 @@ pub fn noise(len: usize, mut seed: u64) -> Vec<u8> {
 }
 
 /// The kernel of the reference, or bytes that shrink about as much.
-pub fn kernel() -> Vec<u8> {
+pub(crate) fn kernel() -> Vec<u8> {
     let real = testkit::reference().map(|folder| folder.join("in/vmlinuz")).filter(|path| path.exists());
     match real {
         Some(path) => testkit::read(path),
@@ -52,7 +52,7 @@ fn code(len: usize) -> Vec<u8> {
 }
 
 /// The image over a place where the payload lies: first the kernel, then the random bytes.
-pub fn image(payload: &Arc<dyn ReadAt>) -> Extents {
+pub(crate) fn image(payload: &Arc<dyn ReadAt>) -> Extents {
     let all = Blob::new("payload", Arc::clone(payload), None);
     let kernel = payload.size() - RANDOM as u64;
     let mut image = Extents::new(SIZE);

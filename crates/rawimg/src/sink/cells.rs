@@ -22,7 +22,7 @@ pub(super) enum Class {
 }
 
 /// Whether all bytes are zero.
-pub(super) fn is_zero(bytes: &[u8]) -> bool {
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     // Without an exit inside, a block becomes a handful of vector instructions.
     let (blocks, rest) = bytes.as_chunks::<256>();
     blocks.iter().all(|block| block.iter().fold(0, |any, byte| any | byte) == 0) && rest.iter().all(|byte| *byte == 0)

@@ -55,6 +55,8 @@ use imgcore::{Digest, Progress};
 
 use crate::{Error, Extents};
 
+#[cfg(feature = "xz")]
+pub(crate) use cells::is_zero;
 pub use check::check;
 pub use format::Format;
 

@@ -100,11 +100,7 @@ pub(super) fn run<E: Encode>(
         };
         let sums = consume(&line, image.len(), total, task, progress, feed, consumer)?;
         // The feed is gone with `consume`, so the hash ends.
-        let raw_digest = match hash.map(thread::ScopedJoinHandle::join) {
-            Some(Ok(digest)) => Some(digest),
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
-            None => None,
-        };
+        let raw_digest = hash.map(|hash| hash.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         Ok::<_, Error>(Summary { units: sums, raw_digest })
     })?;
     progress.finish(task);

@@ -133,7 +133,7 @@ fn every_decoder_gives_the_image_back() {
         for unit in &written.units {
             let bytes = &raw[usize::try_from(unit.range.start).unwrap()..usize::try_from(unit.range.end).unwrap()];
             assert_eq!(unit.range.start, end);
-            assert_eq!((unit.crc64, unit.zero), (checksum::crc64(bytes), cells::is_zero(bytes)), "{:?}", unit.range);
+            assert_eq!((unit.crc64, unit.zero), (checksum::crc64(bytes), is_zero(bytes)), "{:?}", unit.range);
             end = unit.range.end;
         }
         assert_eq!(end, image.len());
