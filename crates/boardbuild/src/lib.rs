@@ -1,1 +1,66 @@
-//! Stub.
+//! From a board file to images: inputs, proofs, plan, build, record, verification.
+//!
+//! ```
+//! use boardbuild::board::Board;
+//!
+//! let text = "name = \"b\"\n[boot.a]\nfiles = [{ source = \"idbloader\", at-sector = 64 }]";
+//! let board = Board::parse("b.toml", "b", std::path::Path::new("."), text)?;
+//! assert_eq!(board.scenario(None)?.map(|(name, _)| name), Some("a"));
+//! # Ok::<(), boardbuild::Error>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! - Outputs are a function of the plan and the version of this workspace: no clock, no randomness, no host paths.
+//! - Everything that would refuse an image is found before a byte is written.
+//! - A file appears complete under its final name or not at all.
+
+mod allow;
+pub mod board;
+mod body;
+mod build;
+mod draw;
+mod error;
+mod files;
+mod front;
+mod home;
+mod inputs;
+mod inspect;
+mod installers;
+// mod installer_bin;
+mod lock;
+mod overlay_image;
+pub mod proof;
+mod record;
+mod request;
+pub mod rules;
+mod schema;
+mod show;
+mod store;
+mod toml_text;
+mod verify;
+
+pub use board::Bootloader;
+pub use build::{ARCH, Built, Context, SHA256SUMS, image, overlay};
+pub use draw::draw;
+pub use error::{Error, Exit, Result};
+pub use files::{FileSource, Outputs, Stamp, open_blob};
+pub use home::Home;
+pub use imgcore::{ByteSize, Digest, Epoch, Fact, Finding, NoProgress, Progress, Report, Severity};
+pub use inspect::{Inspected, inspect};
+pub use lock::{Defaults, Lock, Locked};
+pub use rawimg::sink::Format;
+pub use record::{BUILD_JSON, Record, redact};
+pub use request::Request;
+pub use schema::schemas;
+pub use show::{Shown, show};
+pub use store::{Stats, Store, canonical_json};
+pub use verify::{Verified, VerifyRequest, verify};
+
+/// Reads a META value as the command line writes it: `0x0a=text`.
+///
+/// # Errors
+/// [`Exit::Usage`] when it is none.
+pub fn parse_meta(text: &str) -> Result<(u8, String)> {
+    talosimg::meta::parse_key(text).map_err(|error| Error::usage(format!("--meta: {error}")))
+}

@@ -1,0 +1,477 @@
+//! Board files: what one board needs in front of and inside its image. A new board is a new file, never new code.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use fs_err as fs;
+use imgcore::{Digest, Report, nearest};
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use crate::{
+    error::{Error, Exit, Result},
+    toml_text::Source as Text,
+};
+
+/// Sector size that `at-sector` and `partition-offset` count in.
+pub const SECTOR: u64 = 512;
+
+/// A board file, checked.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Board {
+    /// Name: that of the file without `.toml`.
+    pub name: String,
+    /// What people call the board.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// System on chip, `rk3588s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soc: Option<String>,
+    /// Who makes the board.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<String>,
+    /// What a user must know before using the image; printed with every build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
+    /// Where kernel, initramfs and boot programs come from unless `--base` says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// The scenario that is built unless `--boot` says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_boot: Option<String>,
+    /// The device tree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dtb: Option<Dtb>,
+    /// Boot scenarios by name.
+    pub boot: BTreeMap<String, Scenario>,
+    /// Areas in front of the partitions that belong to somebody else.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reserved: Vec<Reserved>,
+    /// The overlay image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlay: Option<Overlay>,
+    /// Where inputs come from, by role.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, Origin>,
+    /// Folder of the board file: relative paths start here.
+    #[serde(skip)]
+    pub folder: PathBuf,
+    /// SHA-256 of the board file.
+    #[serde(skip)]
+    pub digest: Digest,
+    /// What is odd about the file.
+    #[serde(skip)]
+    pub report: Report,
+}
+
+/// The device tree of a board.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Dtb {
+    /// Path on the ESP under `dtb/`, the name that U-Boot asks for.
+    pub path: String,
+    /// Role of the input.
+    #[serde(default = "dtb_role")]
+    pub source: String,
+    /// The root's `compatible` must hold one of these.
+    #[serde(default)]
+    pub compatible: Vec<String>,
+    /// Devices that must be enabled, as words or node paths.
+    #[serde(default)]
+    pub require: Vec<String>,
+}
+
+fn dtb_role() -> String {
+    "dtb".to_owned()
+}
+
+/// One way to start the board.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scenario {
+    /// Boot files and where they are written.
+    #[serde(default)]
+    pub files: Vec<BootFile>,
+}
+
+/// A file in front of the partitions.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BootFile {
+    /// Role of the input.
+    pub source: String,
+    /// Where it is written, in sectors of 512 bytes.
+    pub at_sector: u64,
+    /// Whether only the first of several equal copies is written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trim_copies: bool,
+}
+
+/// An area that belongs to somebody else: the U-Boot environment, say.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Reserved {
+    /// Whose it is.
+    pub name: String,
+    /// First sector of 512 bytes.
+    pub at_sector: u64,
+    /// Count of sectors of 512 bytes.
+    pub sectors: u64,
+}
+
+/// The overlay image of a board.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Overlay {
+    /// `installers/NAME` and `profiles/NAME.yaml`.
+    pub name: String,
+    /// Options that the installer accepts, with this board's values.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// LBAs that the partition entry array is moved by.
+    #[serde(default)]
+    pub partition_offset: u64,
+    /// Kernel arguments, in order.
+    #[serde(default)]
+    pub kernel_args: Vec<String>,
+    /// `grub` or `sd-boot`; the Talos release decides if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootloader: Option<Bootloader>,
+}
+
+/// How the board file writes the boot loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bootloader {
+    /// GRUB with kernel and initramfs on an XFS partition.
+    Grub,
+    /// systemd-boot with a unified kernel image on the ESP.
+    SdBoot,
+}
+
+impl std::str::FromStr for Bootloader {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "grub" => Ok(Self::Grub),
+            "sd-boot" => Ok(Self::SdBoot),
+            _ => Err(format!("unknown boot loader, expected grub or sd-boot: {text}")),
+        }
+    }
+}
+
+impl std::fmt::Display for Bootloader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Grub => "grub",
+            Self::SdBoot => "sd-boot",
+        })
+    }
+}
+
+/// Where an input comes from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Origin {
+    /// A local file, relative to the board file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// A file on the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// What a person should know about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct BoardToml {
+    name: Spanned<String>,
+    title: Option<String>,
+    soc: Option<Spanned<String>>,
+    vendor: Option<String>,
+    notice: Option<String>,
+    base: Option<String>,
+    default_boot: Option<Spanned<String>>,
+    dtb: Option<Spanned<Dtb>>,
+    #[serde(default)]
+    boot: BTreeMap<String, Scenario>,
+    #[serde(default)]
+    reserved: Vec<Reserved>,
+    overlay: Option<Spanned<Overlay>>,
+    #[serde(default)]
+    sources: BTreeMap<String, Spanned<Origin>>,
+}
+
+impl Board {
+    /// Reads a board file.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] with place and cure when the file is not valid, [`Exit::Io`] when it cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidData => {
+                let finding = imgcore::Finding::error("BRD001", format!("{}: not UTF-8 text", path.display()));
+                Error::new(Exit::Usage, finding)
+            }
+            _ => Error::from(error),
+        })?;
+        let name = path.display().to_string();
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::parse(&name, &stem, folder, &text)
+    }
+
+    /// Checks the text of a board file. `name` is what errors call it, `stem` its name without `.toml`.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] with place and cure.
+    pub fn parse(name: &str, stem: &str, folder: &Path, text: &str) -> Result<Self> {
+        let source = Text { name, text, code: "BRD001" };
+        let toml: BoardToml = source.parse()?;
+        let mut errors = Report::new();
+        let mut warnings = Report::new();
+        let mut fail = |span: Option<std::ops::Range<usize>>, message: &str, help: &str| {
+            errors.push(source.error(span, message).help(help));
+        };
+
+        let board = toml.name.get_ref();
+        if !is_name(board) {
+            fail(
+                Some(toml.name.span()),
+                "a board's name is 1 to 63 of the characters a-z 0-9 . _ - and begins with a letter or digit",
+                "it becomes part of file names: `nanopi-m6`, say",
+            );
+        } else if board != stem {
+            let mut finding = source
+                .error(Some(toml.name.span()), &format!("the board is called {board} but its file {stem}.toml"))
+                .help(format!("name the file {board}.toml, so that it is found by its name"));
+            finding.severity = imgcore::Severity::Warning;
+            finding.code = "BRD002";
+            warnings.push(finding);
+        }
+        if let Some(soc) = &toml.soc
+            && rkboot::Soc::from_name(soc.get_ref()).is_none()
+        {
+            let known: Vec<_> = rkboot::Soc::all().map(rkboot::Soc::name).collect();
+            let help = nearest(soc.get_ref(), known.iter().copied())
+                .map_or_else(|| format!("known: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+            fail(Some(soc.span()), &format!("unknown SoC: {}", soc.get_ref()), &help);
+        }
+        if let Some(default) = &toml.default_boot
+            && !toml.boot.contains_key(default.get_ref())
+        {
+            let known = toml.boot.keys().map(String::as_str);
+            let help = nearest(default.get_ref(), known.clone()).map_or_else(
+                || format!("scenarios of this file: {}", known.collect::<Vec<_>>().join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            fail(Some(default.span()), &format!("no scenario of this name: {}", default.get_ref()), &help);
+        }
+        if toml.default_boot.is_none() && toml.boot.len() > 1 {
+            fail(
+                Some(toml.name.span()),
+                &format!("{} boot scenarios but no default-boot", toml.boot.len()),
+                "add `default-boot = \"…\"` at the top",
+            );
+        }
+        if let Some(dtb) = &toml.dtb
+            && let Some(wrong) = wrong_path(&dtb.get_ref().path)
+        {
+            fail(Some(dtb.span()), &format!("dtb.path {wrong}: {}", dtb.get_ref().path), "write `rockchip/NAME.dtb`");
+        }
+        if let Some(overlay) = &toml.overlay
+            && !is_name(&overlay.get_ref().name)
+        {
+            fail(Some(overlay.span()), "overlay.name must be a plain file name", "`rk3588`, say");
+        }
+        for (role, origin) in &toml.sources {
+            let known = origin.get_ref();
+            if known.path.is_some() == known.url.is_some() {
+                fail(Some(origin.span()), &format!("source {role} needs either `path` or `url`"), "keep one of them");
+            }
+        }
+        if !errors.is_empty() {
+            let mut report = warnings;
+            report.extend(errors);
+            return Err(Error::new(
+                Exit::Usage,
+                imgcore::Finding::error("BRD003", format!("{name}: not a valid board file")),
+            )
+            .after(report));
+        }
+        Ok(Self {
+            name: toml.name.into_inner(),
+            title: toml.title,
+            soc: toml.soc.map(Spanned::into_inner),
+            vendor: toml.vendor,
+            notice: toml.notice,
+            base: toml.base,
+            default_boot: toml.default_boot.map(Spanned::into_inner),
+            dtb: toml.dtb.map(Spanned::into_inner),
+            boot: toml.boot,
+            reserved: toml.reserved,
+            overlay: toml.overlay.map(Spanned::into_inner),
+            sources: toml.sources.into_iter().map(|(role, origin)| (role, origin.into_inner())).collect(),
+            folder: folder.to_path_buf(),
+            digest: Digest::of(text.as_bytes()),
+            report: warnings,
+        })
+    }
+
+    /// The scenario to build: `wanted`, else the default, else the only one. `None` for a board without boot files.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] when there is no scenario of that name.
+    pub fn scenario(&self, wanted: Option<&str>) -> Result<Option<(&str, &Scenario)>> {
+        let name = wanted.or(self.default_boot.as_deref()).or_else(|| self.boot.keys().next().map(String::as_str));
+        let Some(name) = name else { return Ok(None) };
+        if let Some((name, scenario)) = self.boot.get_key_value(name) {
+            return Ok(Some((name, scenario)));
+        }
+        let known: Vec<_> = self.boot.keys().map(String::as_str).collect();
+        let help = nearest(name, known.iter().copied())
+            .map_or_else(|| format!("it has: {}", known.join(", ")), |near| format!("did you mean {near}?"));
+        Err(Error::usage(format!("{} has no boot scenario of this name: {name}", self.name)).or_help(&help))
+    }
+
+    /// Every role that some scenario or the device tree names.
+    pub fn roles(&self) -> std::collections::BTreeSet<&str> {
+        let files = self.boot.values().flat_map(|scenario| &scenario.files).map(|file| file.source.as_str());
+        files.chain(self.dtb.iter().map(|dtb| dtb.source.as_str())).collect()
+    }
+
+    /// LBAs that the partition entry array is moved by.
+    pub fn partition_offset(&self) -> u64 {
+        self.overlay.as_ref().map_or(0, |overlay| overlay.partition_offset)
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let first = text.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let rest = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c));
+    first && rest && text.len() <= 63
+}
+
+/// What is wrong with a relative path inside an image.
+fn wrong_path(path: &str) -> Option<&'static str> {
+    if path.is_empty() || path.starts_with('/') || path.ends_with('/') {
+        return Some("must be the relative path of a file");
+    }
+    if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+        return Some("must not hold empty parts, `.` or `..`");
+    }
+    let fine = |c: char| c.is_ascii_graphic() && !r#"\:*?"<>|"#.contains(c);
+    (!path.chars().all(fine)).then_some("holds characters that a FAT file name cannot have")
+}
+
+/// Finds a board: a name in `boards`, or the path of a board file anywhere.
+///
+/// # Errors
+/// [`Exit::Usage`] with the nearest known name, or as [`Board::read`].
+pub fn find(boards: &Path, name: &str) -> Result<Board> {
+    let as_path = Path::new(name);
+    if as_path.extension().is_some_and(|extension| extension == "toml") || name.contains(['/', '\\']) {
+        if !as_path.is_file() {
+            return Err(Error::usage(format!("no board file at this path: {name}"))
+                .or_help("give the path of a board file, or a name that `cargo xtask boards` lists"));
+        }
+        return Board::read(as_path);
+    }
+    let path = boards.join(format!("{name}.toml"));
+    if path.is_file() && name != "defaults" {
+        return Board::read(&path);
+    }
+    let known = names(boards)?;
+    let help = nearest(name, known.iter().map(String::as_str)).map_or_else(
+        || format!("known boards: {}", known.join(", ")),
+        |near| format!("did you mean {near}? `cargo xtask boards` lists all"),
+    );
+    Err(Error::new(Exit::Usage, imgcore::Finding::error("BRD004", format!("unknown board: {name}")).help(help)))
+}
+
+/// The names of all boards in a folder, sorted.
+///
+/// # Errors
+/// [`Exit::Io`] with the path.
+pub fn names(boards: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(boards)? {
+        let name = entry?.file_name();
+        if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".toml"))
+            && name != "defaults"
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Board> {
+        Board::parse("boards/b.toml", "b", Path::new("boards"), text)
+    }
+
+    #[test]
+    fn the_board_of_the_design_is_valid() {
+        let board = parse(
+            r#"name = "b"
+soc = "rk3588s"
+vendor = "FriendlyELEC"
+default-boot = "mainline"
+[dtb]
+path = "rockchip/rk3588s-nanopi-m6.dtb"
+source = "dtb"
+compatible = ["friendlyarm,nanopi-m6"]
+require = ["ethernet"]
+[boot.mainline]
+files = [{ source = "idbloader", at-sector = 64 }, { source = "u-boot", at-sector = 16384 }]
+[boot.vendor]
+files = [{ source = "vendor-idbloader", at-sector = 64 }, { source = "vendor-u-boot", at-sector = 16384, trim-copies = true }]
+[overlay]
+name = "rk3588"
+options = { board = "nanopi-m6", chipset = "rk3588s" }
+partition-offset = 20480
+kernel-args = ["a=b"]
+bootloader = "sd-boot"
+"#,
+        )
+        .unwrap();
+        assert_eq!(board.scenario(None).unwrap().unwrap().0, "mainline");
+        assert_eq!(board.scenario(Some("vendor")).unwrap().unwrap().1.files.len(), 2);
+        let roles: Vec<_> = board.roles().into_iter().collect();
+        assert_eq!(roles, ["dtb", "idbloader", "u-boot", "vendor-idbloader", "vendor-u-boot"]);
+        assert!(board.report.is_empty());
+        assert_eq!(board.scenario(Some("vendr")).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn wrong_files_say_where_and_what() {
+        for (text, expected) in [
+            ("name = \"b\"\nsco = \"rk3588\"", "did you mean `soc`?"),
+            ("name = \"b\"\nsoc = \"rk3558x\"", "did you mean `rk3588`?"),
+            ("name = \"B!\"", "a board's name is"),
+            ("name = \"b\"\ndefault-boot = \"x\"", "no scenario of this name: x"),
+            ("name = \"b\"\n[boot.a]\n[boot.b]", "2 boot scenarios but no default-boot"),
+            ("name = \"b\"\n[dtb]\npath = \"../x.dtb\"", "must not hold"),
+            ("name = \"b\"\n[sources.x]\nnote = \"n\"", "source x needs either"),
+            ("name = \"b\"\n[overlay]\nname = \"a/b\"", "plain file name"),
+            ("name = \"b\"\n[boot.a]\nfiles = [{ source = \"x\", at-sectr = 1 }]", "did you mean `at-sector`?"),
+            ("name = ", "boards/b.toml:1:"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.to_string().contains(expected), "{text}\n{error}");
+            assert!(error.to_string().contains("--> boards/b.toml:"), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The board's side of a build: boot files, device tree, offset, options. No Talos file is needed for it.
+
+use std::collections::BTreeMap;
+
+use imgcore::{Blob, Digest, Finding, ReadAt as _, Report};
+
+use crate::{
+    board::{Board, SECTOR, Scenario},
+    error::Result,
+    inputs::Input,
+    proof::layout::Placement,
+};
+
+/// Boot files are a few MiB; more than this is another kind of file.
+const BOOT_FILE_LIMIT: u64 = 64 << 20;
+
+/// U-Boot refuses device trees over 4 MiB; a larger file is read only to say so.
+const DTB_LIMIT: u64 = 16 << 20;
+
+/// What a board brings.
+#[derive(Debug)]
+pub(crate) struct Front {
+    /// Scenario, if the board has any.
+    pub scenario: Option<String>,
+    /// Boot files where they are written.
+    pub boot_files: Vec<BootFile>,
+    /// Device tree and its path on the ESP.
+    pub dtb: Option<(String, Input)>,
+    /// What was found in them.
+    pub report: Report,
+}
+
+/// A boot file, read and cut.
+#[derive(Debug)]
+pub(crate) struct BootFile {
+    /// The input as it came.
+    pub input: Input,
+    /// The bytes that are written.
+    pub blob: Blob,
+    /// SHA-256 of the bytes that are written.
+    pub digest: Digest,
+    /// Where it is written and what it is.
+    pub placement: Placement,
+}
+
+impl Front {
+    /// Reads and checks the board's files. `inputs` has one for every role of the scenario and the device tree.
+    ///
+    /// # Errors
+    /// When a file cannot be read; what is wrong inside a file is in the report.
+    pub(crate) fn read(
+        board: &Board,
+        scenario: Option<(&str, &Scenario)>,
+        inputs: &BTreeMap<String, Input>,
+    ) -> Result<Self> {
+        let mut report = board.report.clone();
+        let soc = board.soc.as_deref().and_then(rkboot::Soc::from_name);
+        let mut boot_files = Vec::new();
+        for file in scenario.iter().flat_map(|(_, scenario)| &scenario.files) {
+            if let Some(input) = inputs.get(&file.source) {
+                boot_files.push(BootFile::read(file, input, soc, &mut report)?);
+            }
+        }
+        let mut dtb = None;
+        if let Some(wanted) = &board.dtb
+            && let Some(input) = inputs.get(&wanted.source)
+        {
+            let bytes = input.blob.read_all(DTB_LIMIT)?;
+            report.extend(check_dtb(&bytes, wanted).owned_by(&wanted.source, 0));
+            dtb = Some((format!("dtb/{}", wanted.path), input.clone()));
+        }
+        Ok(Self { scenario: scenario.map(|(name, _)| name.to_owned()), boot_files, dtb, report })
+    }
+
+    /// Where the boot files go.
+    pub(crate) fn placements(&self) -> Vec<Placement> {
+        self.boot_files.iter().map(|file| file.placement.clone()).collect()
+    }
+}
+
+impl BootFile {
+    fn read(
+        file: &crate::board::BootFile,
+        input: &Input,
+        soc: Option<rkboot::Soc>,
+        report: &mut Report,
+    ) -> Result<Self> {
+        let bytes = input.blob.read_all(BOOT_FILE_LIMIT)?;
+        let (examined, findings) = rkboot::examine(&bytes, soc);
+        report.extend(findings.owned_by(&file.source, 0));
+        let mut length = bytes.len() as u64;
+        if file.trim_copies {
+            match rkboot::trim(&examined) {
+                Ok(cut) => length = length.min(cut),
+                Err(error) => report.push(
+                    Finding::error("LAY005", format!("trim-copies: {error}"))
+                        .of(file.source.clone())
+                        .help("take trim-copies away and use a larger partition-offset, or use a sound file"),
+                ),
+            }
+        }
+        let blob = input.blob.slice(0..length);
+        let trimmed = length < input.blob.size();
+        let digest = if trimmed { blob.compute_digest()? } else { input.sha256 };
+        let placement = Placement {
+            name: file.source.clone(),
+            file: examined,
+            start: file.at_sector.saturating_mul(SECTOR),
+            written: length,
+            trimmed,
+        };
+        Ok(Self { input: input.clone(), blob, digest, placement })
+    }
+}
+
+/// Everything that is checked of a device tree.
+pub(crate) fn check_dtb(bytes: &[u8], dtb: &crate::board::Dtb) -> Report {
+    let (_, mut report) = dtbtool::scan(bytes);
+    if let Ok(tree) = dtbtool::Fdt::parse(bytes) {
+        let expectations = dtbtool::Expectations {
+            compatible: dtb.compatible.clone(),
+            require: dtb.require.clone(),
+            file_name: Some(dtb.path.clone()),
+        };
+        report.extend(dtbtool::check_board(&tree, &expectations));
+    } else if !report.has_errors() {
+        // The scan is lenient where the strict view is not; what the strict view refuses must not pass in silence.
+        let text = dtbtool::Fdt::parse(bytes).err().map(|error| error.to_string()).unwrap_or_default();
+        report.push(Finding::error("VER003", format!("no usable device tree: {text}")));
+    }
+    report
+}

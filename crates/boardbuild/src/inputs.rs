@@ -1,0 +1,279 @@
+//! Inputs by role: from `--source`, from the board file's own folder, from the store by digest.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use imgcore::{Blob, Digest, Finding, ReadAt as _, nearest};
+
+use crate::{
+    board::{Board, Scenario},
+    error::{Error, Exit, Result},
+    files,
+    lock::{Lock, Locked},
+    request::Request,
+    store::Store,
+};
+
+/// Roles of the Talos files, which `--base` provides and `--source` can replace.
+pub(crate) const BASE_ROLES: [(&str, &str); 5] = [
+    ("kernel", "vmlinuz"),
+    ("initramfs", "initramfs.xz"),
+    ("systemd-boot", "systemd-boot.efi"),
+    ("systemd-stub", "systemd-stub.efi"),
+    ("splash", "splash.bmp"),
+];
+
+/// An input: its bytes, and where they came from in words that hold on any machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Input {
+    /// Role.
+    pub name: String,
+    /// The bytes, their digest known.
+    pub blob: Blob,
+    /// SHA-256 of the bytes.
+    pub sha256: Digest,
+    /// Origin without host paths.
+    pub origin: String,
+    /// Licence, if the lock knows it.
+    pub licence: Option<String>,
+}
+
+/// Finds inputs and keeps what it found.
+#[derive(Debug)]
+pub(crate) struct Resolver<'a> {
+    board: &'a Board,
+    request: &'a Request,
+    store: &'a Store,
+    lock: Lock,
+    learned: bool,
+}
+
+impl<'a> Resolver<'a> {
+    /// A resolver for one board.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] when `--source` names a role that the board does not have.
+    pub(crate) fn new(board: &'a Board, request: &'a Request, store: &'a Store, lock: Lock) -> Result<Self> {
+        let known: Vec<_> = board.roles().into_iter().chain(BASE_ROLES.map(|(role, _)| role)).collect();
+        for role in request.sources.keys() {
+            if !known.contains(&role.as_str()) {
+                let help = nearest(role, known.iter().copied()).map_or_else(
+                    || format!("{} has: {}", board.name, known.join(", ")),
+                    |near| format!("did you mean {near}? {} has: {}", board.name, known.join(", ")),
+                );
+                return Err(Error::usage(format!("--source names no input of this board: {role}")).or_help(&help));
+            }
+        }
+        Ok(Self { board, request, store, lock, learned: false })
+    }
+
+    /// The lock with what was learned, if anything was.
+    pub(crate) fn into_lock(self) -> Option<Lock> {
+        self.learned.then_some(self.lock)
+    }
+
+    /// The inputs of a scenario and of the device tree, by role.
+    ///
+    /// # Errors
+    /// [`Exit::Input`] when any is missing or has another digest; all of them are named.
+    pub(crate) fn board_inputs(&mut self, scenario: Option<&Scenario>) -> Result<BTreeMap<String, Input>> {
+        let board = self.board;
+        let files = scenario.into_iter().flat_map(|scenario| &scenario.files).map(|file| file.source.as_str());
+        let mut inputs = BTreeMap::new();
+        let mut missing: Option<Error> = None;
+        for role in files.chain(board.dtb.iter().map(|dtb| dtb.source.as_str())) {
+            match self.board_input(role) {
+                Ok(input) => {
+                    inputs.insert(role.to_owned(), input);
+                }
+                Err(error) if error.exit() == Exit::Input => missing = Some(join(missing, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        missing.map_or(Ok(inputs), Err)
+    }
+
+    fn board_input(&mut self, role: &str) -> Result<Input> {
+        if let Some(path) = self.request.sources.get(role) {
+            return self.given(role, path);
+        }
+        let locked = self.lock.find(&self.board.name, role).cloned();
+        let Some(origin) = self.board.sources.get(role) else {
+            let finding =
+                Finding::error("SRC001", format!("{} needs the input {role}, which has no origin", self.board.name))
+                    .help(self.how_to_give(role));
+            return Err(Error::new(Exit::Input, finding));
+        };
+        if let Some(path) = &origin.path {
+            let path = self.board.folder.join(path);
+            return self.local(role, &path, locked, origin.path.as_deref().unwrap_or_default());
+        }
+        let url = origin.url.clone().unwrap_or_default();
+        if let Some(locked) = locked {
+            if let Some(blob) = self.store.blob(role, locked.sha256)? {
+                return Ok(Input {
+                    name: role.to_owned(),
+                    sha256: locked.sha256,
+                    blob,
+                    origin: locked.origin,
+                    licence: locked.licence,
+                });
+            }
+            let finding =
+                Finding::error("SRC003", format!("{role}: not fetched yet: use --source {role}=FILE")).of(url).help(
+                    format!("expected {} bytes with {}\n{}", locked.size, locked.sha256, note(origin.note.as_deref())),
+                );
+            return Err(Error::new(Exit::Input, finding));
+        }
+        let finding = Finding::error("SRC003", format!("{role}: not fetched yet: use --source {role}=FILE"))
+            .of(url)
+            .help(format!("{}\n{}", self.how_to_give(role), note(origin.note.as_deref())));
+        Err(Error::new(Exit::Input, finding))
+    }
+
+    fn how_to_give(&self, role: &str) -> String {
+        format!("give it as --source {role}=FILE, or add [sources.{role}] to the board file {}.toml", self.board.name)
+    }
+
+    fn given(&self, role: &str, path: &Path) -> Result<Input> {
+        let sha256 = self.digest(role, path)?;
+        let blob = files::open_blob(role, path, Some(sha256))?;
+        Ok(Input { name: role.to_owned(), blob, sha256, origin: "local file".to_owned(), licence: None })
+    }
+
+    fn digest(&self, role: &str, path: &Path) -> Result<Digest> {
+        if path.is_file() {
+            return self.store.file_digest(path);
+        }
+        let what = if path.exists() { "is no file" } else { "does not exist" };
+        let finding = Finding::error("SRC001", format!("{role}: {} {what}", path.display()))
+            .help(format!("give the path of the file that holds {role}"));
+        Err(Error::new(Exit::Input, finding))
+    }
+
+    fn local(&mut self, role: &str, path: &Path, locked: Option<Locked>, origin: &str) -> Result<Input> {
+        let sha256 = self.digest(role, path)?;
+        let blob = files::open_blob(role, path, Some(sha256))?;
+        let locked = match locked {
+            Some(locked) if locked.sha256 == sha256 => locked,
+            Some(locked) => {
+                let finding =
+                    Finding::error("SRC002", format!("{role}: the bytes are not those of boards/sources.lock"))
+                        .of(path.display().to_string())
+                        .help(format!(
+                            "expected {} ({} bytes), found {sha256} ({} bytes)\norigin: {}\nrestore the file, or use \
+                         --source {role}=FILE if the other bytes are meant",
+                            locked.sha256,
+                            locked.size,
+                            blob.size(),
+                            locked.origin
+                        ));
+                return Err(Error::new(Exit::Input, finding));
+            }
+            None if self.request.locked => {
+                let finding =
+                    Finding::error("SRC004", format!("{role} is not in boards/sources.lock, and --locked is given"))
+                        .help("build once without --locked, look at the change of boards/sources.lock, and commit it");
+                return Err(Error::new(Exit::Input, finding));
+            }
+            None => {
+                let locked = Locked {
+                    board: self.board.name.clone(),
+                    name: role.to_owned(),
+                    origin: origin.to_owned(),
+                    sha256,
+                    size: blob.size(),
+                    licence: None,
+                };
+                self.lock.set(locked.clone());
+                self.learned = true;
+                locked
+            }
+        };
+        Ok(Input { name: role.to_owned(), blob, sha256, origin: locked.origin, licence: locked.licence })
+    }
+
+    /// The Talos files by role: from `--source`, else from `--base` or the board's own base. Roles that the base does
+    /// not have are absent.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] for a base of unknown form, [`Exit::Input`] for one that is not there.
+    pub(crate) fn base_inputs(&self, arch: &str, talos: &str) -> Result<BTreeMap<&'static str, Input>> {
+        let mut inputs = BTreeMap::new();
+        for (role, _) in BASE_ROLES {
+            if let Some(path) = self.request.sources.get(role) {
+                inputs.insert(role, self.given(role, path)?);
+            }
+        }
+        let needed = BASE_ROLES.iter().any(|(role, _)| *role != "splash" && !inputs.contains_key(role));
+        if let Some(folder) = self.base_folder(talos, needed)? {
+            for (role, file) in BASE_ROLES {
+                let path = folder.join("usr/install").join(arch).join(file);
+                if !inputs.contains_key(role) && path.is_file() {
+                    let mut input = self.given(role, &path)?;
+                    input.origin = format!("base: usr/install/{arch}/{file}");
+                    inputs.insert(role, input);
+                }
+            }
+            for (role, file) in BASE_ROLES {
+                if role != "splash" && !inputs.contains_key(role) {
+                    let path = folder.join("usr/install").join(arch).join(file);
+                    let finding = Finding::error("SRC001", format!("the base lacks {role}: {}", path.display()))
+                        .help(format!("the folder must hold usr/install/{arch}/{file}; or give --source {role}=FILE"));
+                    return Err(Error::new(Exit::Input, finding));
+                }
+            }
+        }
+        Ok(inputs)
+    }
+
+    fn base_folder(&self, talos: &str, needed: bool) -> Result<Option<PathBuf>> {
+        let (base, relative_to) = match (&self.request.base, &self.board.base) {
+            (Some(base), _) => (base.as_str(), None),
+            (None, Some(base)) => (base.as_str(), Some(&self.board.folder)),
+            (None, None) if !needed => return Ok(None),
+            (None, None) => {
+                let reference = format!("ghcr.io/siderolabs/imager:{talos}");
+                let finding = Finding::error("SRC003", format!("{reference}: not fetched yet: use --base dir:DIR"))
+                    .help(base_help());
+                return Err(Error::new(Exit::Input, finding));
+            }
+        };
+        if let Some(folder) = base.strip_prefix("dir:") {
+            let folder = relative_to.map_or_else(|| PathBuf::from(folder), |start| start.join(folder));
+            if !folder.is_dir() {
+                let finding = Finding::error("SRC001", format!("--base: no folder at this path: {}", folder.display()))
+                    .help(base_help());
+                return Err(Error::new(Exit::Input, finding));
+            }
+            return Ok(Some(folder));
+        }
+        let forms = ["oci:", "oci-archive:", "docker-archive:"];
+        if base.is_empty() || (!forms.iter().any(|form| base.starts_with(form)) && !base.contains(['/', ':'])) {
+            return Err(Error::usage(format!("--base: neither a reference nor a known form: {base}"))
+                .or_help("write --base dir:DIR"));
+        }
+        let finding = Finding::error("SRC003", format!("{base}: this version reads no images yet: use --base dir:DIR"))
+            .help(base_help());
+        Err(Error::new(Exit::Input, finding))
+    }
+}
+
+/// Two errors as one.
+pub(crate) fn join(earlier: Option<Error>, later: Error) -> Error {
+    match earlier {
+        Some(earlier) => later.after(earlier.report().clone()),
+        None => later,
+    }
+}
+
+fn note(note: Option<&str>) -> &str {
+    note.unwrap_or("download it from its origin first")
+}
+
+fn base_help() -> &'static str {
+    "unpack the imager image of the release somewhere and name that folder; it holds \
+     usr/install/arm64/{vmlinuz,initramfs.xz,systemd-boot.efi,systemd-stub.efi}"
+}

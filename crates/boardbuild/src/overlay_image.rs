@@ -1,0 +1,151 @@
+//! The overlay image: artifacts, installer executables, profile, in the tree that Talos' imager expects.
+
+use imgcore::{Blob, Digest, Epoch, ReadAt as _};
+use ocipack::{Entry, Image, Platform, archive, layer};
+use talosimg::{
+    overlay::{self, OverlayJson},
+    profile::Profile,
+};
+
+use crate::{
+    board::{Board, Bootloader, Overlay},
+    error::{Error, Exit, Result},
+    front::Front,
+};
+
+/// File name of the overlay image.
+pub(crate) const OVERLAY_TAR: &str = "overlay.tar";
+
+/// An installer executable for one architecture, in the words of the OCI specification.
+#[derive(Debug, Clone)]
+pub(crate) struct Installer {
+    /// `arm64` or `amd64`.
+    pub arch: &'static str,
+    /// The executable.
+    pub blob: Blob,
+}
+
+/// What the installer needs to know of the board.
+pub(crate) fn describe(board: &Board, overlay: &Overlay, front: &Front) -> OverlayJson {
+    let mut options = overlay.options.clone();
+    options.entry("board".to_owned()).or_insert_with(|| board.name.clone());
+    let files = front.boot_files.iter().map(|file| overlay::BootFile {
+        digest: file.digest,
+        length: file.blob.size(),
+        offset: file.placement.start,
+        path: boot_file_path(board, &file.input.name),
+        size: file.blob.size(),
+    });
+    let esp = front.dtb.iter().map(|(path, input)| overlay::EspFile {
+        destination: path.clone(),
+        digest: input.sha256,
+        path: format!("arm64/{path}"),
+        size: input.blob.size(),
+    });
+    OverlayJson {
+        boards: vec![overlay::Board {
+            esp: esp.collect(),
+            files: files.collect(),
+            kernel_args: overlay.kernel_args.clone(),
+            name: board.name.clone(),
+            options,
+            partition_offset: overlay.partition_offset,
+        }],
+        name: overlay.name.clone(),
+        schema: overlay::SCHEMA,
+    }
+}
+
+/// Where a boot file lies below `artifacts/`: named after its role, because the name of the user's file must not reach
+/// bytes.
+fn boot_file_path(board: &Board, role: &str) -> String {
+    format!("arm64/u-boot/{}/{role}.img", board.name)
+}
+
+/// Plans the archive.
+///
+/// # Errors
+/// [`Exit::Io`] when an artifact cannot be read, [`Exit::Refused`] for a board that the overlay cannot describe.
+pub(crate) fn plan(
+    board: &Board,
+    overlay: &Overlay,
+    front: &Front,
+    installers: &[Installer],
+    epoch: Epoch,
+) -> Result<archive::Archive> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        Error::new(Exit::Refused, imgcore::Finding::error("BRD003", format!("overlay {}: {error}", overlay.name)))
+    };
+    let json = describe(board, overlay, front).to_json().map_err(|error| wrong(&error))?;
+    let profile = Profile {
+        bootloader: overlay.bootloader.map(|bootloader| match bootloader {
+            Bootloader::Grub => talosimg::Bootloader::Grub,
+            Bootloader::SdBoot => talosimg::Bootloader::SdBoot,
+        }),
+        ..Profile::default()
+    };
+    let profile = profile.to_yaml().map_err(|error| wrong(&error))?;
+    let mut entries = vec![
+        Entry::file("artifacts/overlay.json", 0o644, Blob::from_bytes("overlay.json", json.into_bytes())),
+        Entry::file(
+            format!("profiles/{}.yaml", overlay.name),
+            0o644,
+            Blob::from_bytes("profile", profile.into_bytes()),
+        ),
+    ];
+    for file in &front.boot_files {
+        let path = format!("artifacts/{}", boot_file_path(board, &file.input.name));
+        entries.push(Entry::file(path, 0o644, file.blob.clone()));
+    }
+    if let Some((path, input)) = &front.dtb {
+        entries.push(Entry::file(format!("artifacts/arm64/{path}"), 0o644, input.blob.clone()));
+    }
+    // Both platforms share this layer; the executable alone is in the second.
+    let artifacts = layer::build(&entries, epoch).map_err(|error| pack_error(&error))?;
+    let mut images = Vec::new();
+    for installer in installers {
+        let entry = Entry::file(format!("installers/{}", overlay.name), 0o755, installer.blob.clone());
+        let executable = layer::build(&[entry], epoch).map_err(|error| pack_error(&error))?;
+        let platform = Platform::new("linux", installer.arch);
+        images.push(Image::new(platform, vec![artifacts.clone(), executable], epoch));
+    }
+    let options = archive::Options {
+        repository: Some(format!("talos-rk/overlay-{}", board.name)),
+        ..archive::Options::default()
+    };
+    archive::plan(&images, &options).map_err(|error| pack_error(&error))
+}
+
+/// What makes an overlay image, for the store's key.
+pub(crate) fn key(
+    board: &Board,
+    overlay: &Overlay,
+    front: &Front,
+    installers: &[Installer],
+    epoch: Epoch,
+) -> Result<Digest> {
+    let mut digests = Vec::new();
+    for installer in installers {
+        digests.push((installer.arch, installer.blob.compute_digest()?));
+    }
+    let value = serde_json::json!({
+        "action": "overlay",
+        "version": env!("CARGO_PKG_VERSION"),
+        "overlay": describe(board, overlay, front),
+        "bootloader": overlay.bootloader,
+        "installers": digests,
+        "epoch": epoch,
+    });
+    Ok(Digest::of(&crate::store::canonical_json(&value)))
+}
+
+fn pack_error(error: &ocipack::Error) -> Error {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = source {
+        if let Some(io) = current.downcast_ref::<std::io::Error>() {
+            return Error::io(OVERLAY_TAR, io);
+        }
+        source = current.source();
+    }
+    Error::new(Exit::Refused, imgcore::Finding::error("BRD003", format!("{OVERLAY_TAR}: {error}")))
+}

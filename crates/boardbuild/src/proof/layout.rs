@@ -1,0 +1,232 @@
+//! The layout proof: nobody writes where somebody else's bytes are, in the image, at install and at upgrade.
+//!
+//! The partition entry array lies behind the boot files (LBA 2 + offset), so a boot file that is a little too long does
+//! not merely grow into a partition: it destroys the table. This is the fault that this project began with.
+
+use imgcore::{ByteSize, Finding, Labelled, Layout, Overlap, Report, SectorSize};
+use rawimg::gpt;
+
+use crate::board::{Reserved, SECTOR};
+
+/// A boot file where it is to be written.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    /// Role, the name in findings.
+    pub name: String,
+    /// What the file is.
+    pub file: rkboot::BootFile,
+    /// First byte on the medium.
+    pub start: u64,
+    /// Count of bytes that are written, from the file's start.
+    pub written: u64,
+    /// Whether the file is already cut after its first copy.
+    pub trimmed: bool,
+}
+
+/// When somebody writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Situation {
+    /// The raw image.
+    Image,
+    /// `talosctl` or the first boot installs to a disk: the partitions of the image plus those made on a node.
+    Install,
+    /// An upgrade: boot files are written again in front of a table that stays.
+    Upgrade,
+}
+
+impl Situation {
+    const ALL: [Self; 3] = [Self::Image, Self::Install, Self::Upgrade];
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Image => "in the image",
+            Self::Install => "at install",
+            Self::Upgrade => "at upgrade",
+        }
+    }
+}
+
+/// A node's disk is at least this large; where it ends does not matter for what lies in front.
+const NODE_DISK: u64 = 16 << 30;
+
+/// Partitions that a node adds behind those of the image, with the smallest sizes it gives them (`talos-image.md` §5.2).
+const NODE_PARTITIONS: [(&str, u64); 2] = [("STATE", 100 << 20), ("EPHEMERAL", 2 << 30)];
+
+/// The map of one situation.
+///
+/// # Errors
+/// When the partitions do not fit the disk.
+pub fn map(
+    situation: Situation,
+    spec: &gpt::Spec,
+    placements: &[Placement],
+    reserved: &[Reserved],
+) -> Result<Layout, rawimg::Error> {
+    let mut layout = match situation {
+        Situation::Image => gpt::plan(spec)?.layout(),
+        Situation::Install | Situation::Upgrade => {
+            let mut node = spec.clone();
+            let partitions: u64 = node.partitions.iter().map(|partition| partition.size).sum();
+            node.disk_size = NODE_DISK.max(partitions.saturating_mul(2)).next_multiple_of(ByteSize::MIB);
+            for (name, size) in NODE_PARTITIONS {
+                node.partitions.push(gpt::PartitionSpec {
+                    name: name.to_owned(),
+                    type_guid: gpt::LINUX_FILESYSTEM,
+                    guid: talosimg::disk::guid_from_label(name),
+                    size,
+                    attributes: 0,
+                });
+            }
+            gpt::plan(&node)?.layout()
+        }
+    };
+    for placement in placements {
+        layout.join(rkboot::ranges(&placement.name, &placement.file, placement.start, placement.written));
+    }
+    for area in reserved {
+        let start = area.at_sector.saturating_mul(SECTOR);
+        layout.add(&area.name, start..start.saturating_add(area.sectors.saturating_mul(SECTOR)));
+    }
+    Ok(layout)
+}
+
+/// Proves the layout in every situation. Gives the image's map and what was found.
+///
+/// # Errors
+/// When the partitions do not fit the image.
+pub fn prove(
+    spec: &gpt::Spec,
+    placements: &[Placement],
+    reserved: &[Reserved],
+) -> Result<(Layout, Report), rawimg::Error> {
+    let mut found: Vec<(Overlap, Vec<Situation>)> = Vec::new();
+    for situation in Situation::ALL {
+        for overlap in map(situation, spec, placements, reserved)?.overlaps() {
+            match found.iter_mut().find(|(known, _)| *known == overlap) {
+                Some((_, situations)) => situations.push(situation),
+                None => found.push((overlap, vec![situation])),
+            }
+        }
+    }
+    let report = found.iter().map(|(overlap, situations)| finding(overlap, situations, spec, placements)).collect();
+    Ok((map(Situation::Image, spec, placements, reserved)?, report))
+}
+
+fn finding(overlap: &Overlap, situations: &[Situation], spec: &gpt::Spec, placements: &[Placement]) -> Finding {
+    let (ours, theirs) = if is_table(&overlap.first) || is_partition(&overlap.first) {
+        (&overlap.second, &overlap.first)
+    } else {
+        (&overlap.first, &overlap.second)
+    };
+    let code = match theirs {
+        labelled if is_table(labelled) => "LAY001",
+        labelled if is_partition(labelled) => "LAY002",
+        _ => "LAY003",
+    };
+    let words: Vec<_> = situations.iter().map(|situation| situation.words()).collect();
+    let message = format!("{} would overwrite {} {}", place(ours), place(theirs), join(&words));
+    let placement = placements.iter().find(|placement| {
+        placement.start <= ours.range.start && ours.range.end <= placement.start.saturating_add(placement.written)
+    });
+    let mut finding = Finding::error(code, message).at(overlap.shared()).of(ours.owner.clone());
+    finding.help = Some(match placement {
+        Some(placement) if code != "LAY003" => remedies(placement, spec),
+        _ => "move one of the two: at-sector in the board file says where a boot file is written".to_owned(),
+    });
+    finding
+}
+
+/// An overlap that is already on a disk.
+pub fn finding_on_disk(overlap: &Overlap) -> Finding {
+    let code = match overlap {
+        Overlap { first, second } if is_table(first) || is_table(second) => "LAY001",
+        Overlap { first, second } if is_partition(first) || is_partition(second) => "LAY002",
+        _ => "LAY003",
+    };
+    let message = format!("{} and {} claim the same bytes", place(&overlap.first), place(&overlap.second));
+    Finding::error(code, message).at(overlap.shared()).of(overlap.first.owner.clone()).help(
+        "one has overwritten the other; build the image again with a larger partition-offset or with trimmed copies",
+    )
+}
+
+fn is_table(labelled: &Labelled) -> bool {
+    labelled.owner.contains("GPT") || labelled.owner == "protective MBR"
+}
+
+fn is_partition(labelled: &Labelled) -> bool {
+    labelled.owner.starts_with("partition ")
+}
+
+fn place(labelled: &Labelled) -> String {
+    let range = &labelled.range;
+    format!(
+        "{} (LBA {}..={}, bytes {}..{})",
+        labelled.owner,
+        range.start / SECTOR,
+        range.end.saturating_sub(1) / SECTOR,
+        range.start,
+        range.end
+    )
+}
+
+fn join(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// Both ways out of an overlap with the table or a partition.
+fn remedies(placement: &Placement, spec: &gpt::Spec) -> String {
+    let end = placement.start.saturating_add(placement.written);
+    let offset = offset_behind(end);
+    let limit = spec.skip.0.saturating_add(2).saturating_mul(SectorSize::B512.bytes());
+    let room = limit.saturating_sub(placement.start);
+    let table = format!(
+        "either move the table and the partitions behind the file: partition-offset = {offset} or larger in [overlay] \
+         (it is {}; the entry array then begins at LBA {})",
+        spec.skip,
+        offset.saturating_add(2)
+    );
+    let trim = match rkboot::trim(&placement.file) {
+        _ if placement.trimmed => format!(
+            "or use a smaller file: {} is written from byte {} already cut after its first copy, and {room} bytes fit there",
+            placement.name, placement.start
+        ),
+        Ok(length) if length < placement.written && length <= room => format!(
+            "or write only the first of its {} equal copies: trim-copies = true at {} in the board file ({length} bytes, \
+             up to LBA {})",
+            placement.file.copies.len(),
+            placement.name,
+            placement.start.saturating_add(length).saturating_sub(1) / SECTOR
+        ),
+        Ok(length) => format!(
+            "trimming copies does not help: the first copy alone has {length} bytes, and {room} fit at sector {}",
+            placement.start / SECTOR
+        ),
+        Err(error) => format!(
+            "trimming copies is not possible here: {error}; {room} bytes fit at sector {}",
+            placement.start / SECTOR
+        ),
+    };
+    format!("{table}\n{trim}")
+}
+
+/// The smallest offset, a multiple of 1 MiB as in every overlay, whose entry array lies behind `end`.
+fn offset_behind(end: u64) -> u64 {
+    const ALIGNMENT: u64 = ByteSize::MIB / SECTOR;
+    end.div_ceil(SECTOR).saturating_sub(2).next_multiple_of(ALIGNMENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offset_behind_the_seed_file_is_the_documented_one() {
+        assert_eq!(offset_behind(12_582_912), 24_576);
+        assert_eq!(offset_behind(10_486_784), 20_480);
+        assert_eq!(offset_behind(10_486_785), 22_528);
+    }
+}

@@ -1,0 +1,3 @@
+//! What is proved before anything is written.
+
+pub mod layout;

@@ -1,0 +1,176 @@
+//! `build.json`: what went into an image, where it is, and what came out. The same build writes the same bytes: no
+//! times, no host paths, no secrets.
+
+use imgcore::{Digest, Layout, Report};
+use serde::{Deserialize, Serialize};
+
+use crate::body::{Place, Plan};
+
+/// Name of the record among the outputs.
+pub const BUILD_JSON: &str = "build.json";
+
+/// The record of one build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Record {
+    /// Shape of this record: 1.
+    pub schema: u32,
+    /// Program and version that wrote it.
+    pub generator: String,
+    /// Board, by the name in its file.
+    pub board: String,
+    /// SHA-256 of the board file.
+    pub board_file: Digest,
+    /// Boot scenario.
+    pub boot: Option<String>,
+    /// Talos release.
+    pub talos: String,
+    /// Boot loader of the image.
+    pub bootloader: String,
+    /// Architecture of the image.
+    pub arch: String,
+    /// The instant that reached bytes, in seconds since 1970.
+    pub epoch: u64,
+    /// Kernel command line; `jointoken=` is there by digest only.
+    pub command_line: Option<String>,
+    /// Release that the kernel says it has.
+    pub kernel_release: Option<String>,
+    /// META values: key and SHA-256 of the value.
+    pub meta: Vec<MetaRecord>,
+    /// Size of the raw image in bytes.
+    pub size: Option<u64>,
+    /// SHA-256 over what the raw image is made of.
+    pub plan: Option<Digest>,
+    /// Who owns which bytes of the raw image.
+    pub layout: Vec<RangeRecord>,
+    /// Everything that went in.
+    pub inputs: Vec<InputRecord>,
+    /// The overlay image, if one was built.
+    pub overlay: Option<OutputRecord>,
+    /// The raw images by format.
+    pub images: Vec<OutputRecord>,
+    /// The installer image, if one was built.
+    pub installer: Option<OutputRecord>,
+    /// Codes that `--allow` named.
+    pub allowed: Vec<String>,
+    /// Codes of all warnings, sorted, without repeats.
+    pub warnings: Vec<String>,
+}
+
+/// A META value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetaRecord {
+    /// Tag.
+    pub key: u8,
+    /// SHA-256 of the value.
+    pub sha256: Digest,
+}
+
+/// A range of the raw image, half-open, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RangeRecord {
+    /// Whose it is.
+    pub owner: String,
+    /// First byte.
+    pub start: u64,
+    /// Byte after the last.
+    pub end: u64,
+}
+
+/// Something that went in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InputRecord {
+    /// Role.
+    pub name: String,
+    /// SHA-256 of the input.
+    pub sha256: Digest,
+    /// Size of the input in bytes.
+    pub size: u64,
+    /// Origin without host paths.
+    pub origin: String,
+    /// Licence, if the lock knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licence: Option<String>,
+    /// SHA-256 of its bytes in the image; another than `sha256` if it was cut.
+    pub written: Digest,
+    /// Where those bytes are.
+    pub place: Place,
+}
+
+/// An output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputRecord {
+    /// File name.
+    pub name: String,
+    /// SHA-256 of the file.
+    pub sha256: Digest,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// The ranges of a layout.
+pub(crate) fn ranges(layout: &Layout) -> Vec<RangeRecord> {
+    let row = |labelled: &imgcore::Labelled| RangeRecord {
+        owner: labelled.owner.clone(),
+        start: labelled.range.start,
+        end: labelled.range.end,
+    };
+    layout.sorted().into_iter().map(row).collect()
+}
+
+/// Inputs of a plan.
+pub(crate) fn inputs(plan: &Plan) -> Vec<InputRecord> {
+    use imgcore::ReadAt as _;
+    let row = |(input, written, place): &(crate::inputs::Input, Digest, Place)| InputRecord {
+        name: input.name.clone(),
+        sha256: input.sha256,
+        size: input.blob.size(),
+        origin: input.origin.clone(),
+        licence: input.licence.clone(),
+        written: *written,
+        place: place.clone(),
+    };
+    plan.inputs.iter().map(row).collect()
+}
+
+/// Codes of warnings, sorted, without repeats.
+pub(crate) fn warnings(report: &Report) -> Vec<String> {
+    let warnings = report.iter().filter(|finding| finding.severity == imgcore::Severity::Warning);
+    warnings.map(|finding| finding.code.to_owned()).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
+/// Replaces the value of every `jointoken=` by its digest: the token is a secret, the record is published.
+pub fn redact(command_line: &str) -> String {
+    const KEY: &str = "jointoken=";
+    let mut text = String::with_capacity(command_line.len());
+    let mut rest = command_line;
+    while let Some(at) = rest.find(KEY) {
+        let (before, value) = rest.split_at(at + KEY.len());
+        let end = value.find(|c: char| c.is_whitespace() || c == '&').unwrap_or(value.len());
+        let (token, after) = value.split_at(end);
+        text.push_str(before);
+        text.push_str(&Digest::of(token.as_bytes()).to_string());
+        rest = after;
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn join_tokens_are_recorded_by_digest() {
+        let digest = Digest::of(b"s3cret").to_string();
+        assert_eq!(
+            redact("a=b siderolink.api=https://h?grpc_tunnel=true&jointoken=s3cret c=d jointoken=s3cret"),
+            format!("a=b siderolink.api=https://h?grpc_tunnel=true&jointoken={digest} c=d jointoken={digest}")
+        );
+        assert_eq!(redact("a=b"), "a=b");
+    }
+}

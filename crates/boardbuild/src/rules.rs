@@ -1,0 +1,137 @@
+//! Every finding code that a command can report: those of the libraries and our own.
+
+use imgcore::Severity;
+
+/// A rule and its stable code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// Three capitals and three digits, never reused.
+    pub code: &'static str,
+    /// How bad a finding is unless the place says otherwise.
+    pub severity: Severity,
+    /// What it means.
+    pub meaning: &'static str,
+    /// Whether `--allow` may turn an error into a warning.
+    pub allowable: bool,
+    /// Crate that reports it.
+    pub owner: &'static str,
+}
+
+/// Rules of this crate.
+pub const RULES: &[(&str, Severity, &str, bool)] = &[
+    ("BRD001", Severity::Error, "a board file is not valid", false),
+    ("BRD002", Severity::Warning, "a board file is not named after its board", false),
+    ("BRD003", Severity::Error, "a board file was refused; the findings before it say why", false),
+    ("BRD004", Severity::Error, "no board of this name", false),
+    ("BRD005", Severity::Error, "sources.lock or defaults.toml is not valid", false),
+    ("BRD006", Severity::Warning, "the board's own notice: what a user must know before using the image", false),
+    ("IOE001", Severity::Error, "reading or writing failed: full disk, permission, medium, network", false),
+    ("LAY001", Severity::Error, "something would overwrite the partition table", false),
+    ("LAY002", Severity::Error, "something would overwrite a partition", false),
+    ("LAY003", Severity::Error, "two boot files or reserved areas claim the same bytes", false),
+    ("LAY004", Severity::Error, "the image is too small for its partitions", false),
+    ("LAY005", Severity::Error, "copies cannot be trimmed: they differ, or the content reaches into the second", false),
+    (
+        "LAY006",
+        Severity::Warning,
+        "no boot file lies in front of the partitions: the board needs one from elsewhere",
+        false,
+    ),
+    ("OVL101", Severity::Warning, "the overlay image lacks the installer executable of an architecture", false),
+    ("OVL102", Severity::Error, "an architecture that --require-arch names is missing in the overlay image", false),
+    ("OVL103", Severity::Warning, "no overlay image: no installer executable could be built or was given", false),
+    ("SRC001", Severity::Error, "an input is missing", false),
+    ("SRC002", Severity::Error, "an input's bytes are not the locked ones", false),
+    ("SRC003", Severity::Error, "an input has not been fetched", false),
+    ("SRC004", Severity::Error, "an input has no lock entry, and --locked forbids to make one", false),
+    ("USE001", Severity::Error, "usage: an option, a value or a file's kind is not understood", false),
+    ("USE002", Severity::Error, "the user stopped the command", false),
+    ("USE003", Severity::Warning, "an allowed code was not needed", false),
+    ("VER001", Severity::Error, "the Talos release is outside the range that was tested", true),
+    ("VER002", Severity::Warning, "the kernel's release was not found", true),
+    (
+        "VER003",
+        Severity::Error,
+        "an input is of another kind than its role: no kernel, no initramfs, no EFI program",
+        true,
+    ),
+    ("VFY001", Severity::Error, "a written output does not read back as planned", false),
+    ("VFY002", Severity::Error, "the image does not hold what the board file says", true),
+    ("VFY003", Severity::Error, "an input recorded in build.json is not in the image", false),
+    ("VFY004", Severity::Warning, "something lies in front of the partitions that is no known boot file", true),
+    ("VFY005", Severity::Error, "the image carries no boot loader that UEFI firmware would start", true),
+];
+
+/// Library codes whose errors are the board's or the user's to judge: nothing is damaged.
+const ALLOWABLE: &[&str] = &[];
+
+/// All rules, sorted by code.
+pub fn all() -> impl Iterator<Item = Rule> + Clone {
+    let own = RULES.iter().map(|&(code, severity, meaning, allowable)| Rule {
+        code,
+        severity,
+        meaning,
+        allowable,
+        owner: "boardbuild",
+    });
+    let library = |owner: &'static str, rules: &'static [(&'static str, Severity, &'static str)]| {
+        rules.iter().map(move |&(code, severity, meaning)| Rule {
+            code,
+            severity,
+            meaning,
+            allowable: ALLOWABLE.contains(&code),
+            owner,
+        })
+    };
+    let mut rules: Vec<Rule> = own
+        .chain(library("dtbtool", dtbtool::RULES))
+        .chain(library("rkboot", rkboot::RULES))
+        .chain(library("rawimg", rawimg::rules::RULES))
+        .chain(library("talosimg", talosimg::rules::RULES))
+        .chain(library("ocipack", ocipack::rules::RULES))
+        .collect();
+    rules.sort_by_key(|rule| rule.code);
+    rules.into_iter()
+}
+
+/// The rule of a code.
+pub fn find(code: &str) -> Option<Rule> {
+    all().find(|rule| rule.code == code)
+}
+
+/// `docs/findings.md`.
+pub fn reference() -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from(
+        "# Findings\n\nEvery statement that the tools make about data has a code that never changes its meaning. This page \
+         is generated from\nthe rules in the crates (`cargo xtask docs`); a test keeps it in step.\n\n`--allow CODE` turns \
+         the errors of one code into warnings for one run, where the column says so. Damage of an input and\noverlaps on \
+         the medium cannot be allowed.\n\n| Code | Usual level | Meaning | `--allow` | Reported by |\n|---|---|---|---|---|\n",
+    );
+    for rule in all() {
+        let allow = if rule.allowable { "yes" } else { "–" };
+        let _ = writeln!(text, "| `{}` | {} | {} | {allow} | {} |", rule.code, rule.severity, rule.meaning, rule.owner);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_well_formed() {
+        let codes: Vec<_> = all().map(|rule| rule.code).collect();
+        for pair in codes.windows(2) {
+            assert_ne!(pair[0], pair[1]);
+        }
+        for code in codes {
+            let (letters, digits) = code.split_at(3);
+            assert!(letters.chars().all(|c| c.is_ascii_uppercase()) && digits.len() == 3, "{code}");
+            assert!(digits.chars().all(|c| c.is_ascii_digit()), "{code}");
+        }
+        for code in ALLOWABLE {
+            assert!(find(code).is_some(), "{code}");
+        }
+    }
+}

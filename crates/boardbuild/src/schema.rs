@@ -1,0 +1,133 @@
+//! JSON schemas of what `--json` prints, for `docs/json/`.
+
+use serde_json::{Value, json};
+
+fn object(properties: &Value) -> Value {
+    let required: Vec<_> = properties.as_object().into_iter().flat_map(|map| map.keys().cloned()).collect();
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+fn nullable(schema: &Value) -> Value {
+    json!({ "anyOf": [schema, { "type": "null" }] })
+}
+
+fn list(items: &Value) -> Value {
+    json!({ "type": "array", "items": items })
+}
+
+fn string() -> Value {
+    json!({ "type": "string" })
+}
+
+fn digest() -> Value {
+    json!({ "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" })
+}
+
+fn count() -> Value {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
+fn output() -> Value {
+    object(&json!({ "name": string(), "sha256": digest(), "size": count() }))
+}
+
+fn range() -> Value {
+    object(&json!({ "owner": string(), "start": count(), "end": count() }))
+}
+
+fn finding() -> Value {
+    object(&json!({
+        "severity": { "enum": ["info", "warning", "error"] },
+        "code": { "type": "string", "pattern": "^[A-Z]{3}[0-9]{3}$" },
+        "message": string(),
+        "range": nullable(&object(&json!({ "start": count(), "end": count() }))),
+        "owner": nullable(&string()),
+        "help": nullable(&string()),
+    }))
+}
+
+fn build() -> Value {
+    let input = json!({
+        "type": "object",
+        "properties": {
+            "name": string(), "sha256": digest(), "size": count(), "origin": string(), "licence": string(),
+            "written": digest(),
+            "place": { "type": "object", "properties": { "in": { "enum": ["disk", "esp", "uki", "stub"] } }, "required": ["in"] },
+        },
+        "required": ["name", "sha256", "size", "origin", "written", "place"],
+        "additionalProperties": false,
+    });
+    object(&json!({
+        "schema": { "const": 1 },
+        "generator": string(),
+        "board": string(),
+        "boardFile": digest(),
+        "boot": nullable(&string()),
+        "talos": string(),
+        "bootloader": { "enum": ["grub", "sd-boot"] },
+        "arch": { "const": "arm64" },
+        "epoch": count(),
+        "commandLine": nullable(&string()),
+        "kernelRelease": nullable(&string()),
+        "meta": list(&object(&json!({ "key": count(), "sha256": digest() }))),
+        "size": nullable(&count()),
+        "plan": nullable(&digest()),
+        "layout": list(&range()),
+        "inputs": list(&input),
+        "overlay": nullable(&output()),
+        "images": list(&output()),
+        "installer": nullable(&output()),
+        "allowed": list(&string()),
+        "warnings": list(&string()),
+    }))
+}
+
+fn fact() -> Value {
+    object(&json!({ "kind": string(), "offset": count(), "field": string(), "value": string() }))
+}
+
+/// File names and texts of the schemas: one for each command, one for `build.json`.
+pub fn schemas() -> Vec<(String, String)> {
+    let built = object(&json!({
+        "folder": string(),
+        "upToDate": { "type": "boolean" },
+        "dryRun": { "type": "boolean" },
+        "outputs": list(&output()),
+        "notice": nullable(&string()),
+        "explain": nullable(&list(&string())),
+        "build": nullable(&json!({ "$ref": "build.schema.json" })),
+    }));
+    let results = [
+        ("image", built.clone()),
+        ("overlay", built),
+        ("boards", json!({ "type": "object" })),
+        (
+            "verify",
+            json!({ "type": "object", "required": ["kind"], "properties": { "kind": { "enum": ["disk", "oci"] }, "layout": list(&range()) } }),
+        ),
+        ("inspect", object(&json!({ "kind": string(), "size": count(), "facts": list(&fact()) }))),
+        ("cache", json!({ "type": "object", "required": ["root"] })),
+        ("ci", object(&json!({ "steps": list(&string()) }))),
+    ];
+    let mut schemas = vec![("build.schema.json".to_owned(), build())];
+    for (command, result) in results {
+        // A command that failed has an empty result.
+        let schema = object(&json!({
+            "schema": { "const": 1 },
+            "command": { "const": command },
+            "ok": { "type": "boolean" },
+            "findings": list(&finding()),
+            "result": { "anyOf": [result, { "type": "object", "maxProperties": 0 }] },
+        }));
+        schemas.push((format!("{command}.schema.json"), schema));
+    }
+    schemas
+        .into_iter()
+        .map(|(name, mut schema)| {
+            if let Some(map) = schema.as_object_mut() {
+                map.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+            }
+            (name, String::from_utf8(crate::build::pretty_json(&schema)).unwrap_or_default())
+        })
+        .collect()
+}

@@ -1,0 +1,333 @@
+//! One folder that makes repeated work unnecessary, and that is safe to delete.
+//!
+//! ```text
+//! CACHEDIR.TAG
+//! v1/blobs/sha256/ab/abcd…            bytes by their SHA-256
+//! v1/actions/NAME-VERSION/KEY.json    what an action gave, by the SHA-256 of what went into it
+//! v1/locks/KEY.lock                   one per key or output folder
+//! ```
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use fs_err as fs;
+use imgcore::{Blob, Digest, HashingWriter};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    error::{Error, Result},
+    files::{self, Stamp},
+};
+
+/// Version of the folder's shape; another shape is another folder.
+const SHAPE: &str = "v1";
+
+/// The signature that backup programs know a cache folder by (Cache Directory Tagging Specification).
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder holds the cache of talos-rk. It is safe to \
+                   delete.\n";
+
+/// The store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// How much a store holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Count of blobs.
+    pub blobs: u64,
+    /// Bytes in blobs.
+    pub blob_bytes: u64,
+    /// Count of action records.
+    pub actions: u64,
+    /// Bytes in action records.
+    pub action_bytes: u64,
+}
+
+/// A held lock; it is free again when this is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: fs::File,
+}
+
+#[derive(Serialize, serde::Deserialize)]
+struct FileRecord {
+    path: String,
+    stamp: Stamp,
+    sha256: Digest,
+}
+
+impl Store {
+    /// Opens the store in `root`, making it if it is missing.
+    ///
+    /// # Errors
+    /// [`Exit::Io`](crate::Exit::Io) with the path.
+    pub fn open(root: &Path) -> Result<Self> {
+        let store = Self { root: root.to_path_buf() };
+        let tag = root.join("CACHEDIR.TAG");
+        if !tag.exists() {
+            for folder in ["blobs/sha256", "actions", "locks"] {
+                fs::create_dir_all(root.join(SHAPE).join(folder))?;
+            }
+            publish(&tag, TAG.as_bytes())?;
+        }
+        Ok(store)
+    }
+
+    /// The folder that the platform keeps caches in: `XDG_CACHE_HOME` or `~/.cache`, `~/Library/Caches`,
+    /// `%LOCALAPPDATA%`. `None` when the environment names no home.
+    pub fn default_root(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+        let home = || variable("HOME").map(PathBuf::from);
+        let base = if cfg!(windows) {
+            variable("LOCALAPPDATA").map(PathBuf::from)
+        } else if cfg!(target_os = "macos") {
+            home().map(|home| home.join("Library/Caches"))
+        } else {
+            variable("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+                .or_else(|| home().map(|home| home.join(".cache")))
+        };
+        base.map(|base| base.join("talos-rk"))
+    }
+
+    /// The store's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn shape(&self) -> PathBuf {
+        self.root.join(SHAPE)
+    }
+
+    fn blob_path(&self, digest: Digest) -> PathBuf {
+        let hex = digest.hex();
+        let shard = hex.get(..2).unwrap_or_default();
+        self.shape().join("blobs/sha256").join(shard).join(&hex)
+    }
+
+    fn action_path(&self, action: &str, key: Digest) -> PathBuf {
+        self.shape().join("actions").join(action).join(format!("{}.json", key.hex()))
+    }
+
+    /// Waits for and takes the lock of `name`.
+    ///
+    /// # Errors
+    /// [`Exit::Io`](crate::Exit::Io) with the path.
+    pub fn lock(&self, name: &str) -> Result<Lock> {
+        let folder = self.shape().join("locks");
+        fs::create_dir_all(&folder)?;
+        let path = folder.join(format!("{}.lock", Digest::of(name.as_bytes()).hex()));
+        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+        file.file().lock().map_err(|error| Error::io(&path, &error))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// Puts bytes into the store.
+    ///
+    /// # Errors
+    /// [`Exit::Io`](crate::Exit::Io) with the path.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        let path = self.blob_path(digest);
+        if !path.exists() {
+            publish(&path, bytes)?;
+        }
+        Ok(digest)
+    }
+
+    /// A blob of the store whose digest has been checked just now, `None` if it is absent. A damaged blob is removed and
+    /// counts as absent.
+    ///
+    /// # Errors
+    /// [`Exit::Io`](crate::Exit::Io) with the path.
+    pub fn blob(&self, label: &str, digest: Digest) -> Result<Option<Blob>> {
+        let path = self.blob_path(digest);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let unchecked = files::open_blob(label, &path, None)?;
+        if unchecked.compute_digest()? != digest {
+            fs::remove_file(&path)?;
+            return Ok(None);
+        }
+        Ok(Some(files::open_blob(label, &path, Some(digest))?))
+    }
+
+    /// What an action gave for a key, `None` if it has not been done (or its record cannot be read any more).
+    pub fn action<T: DeserializeOwned>(&self, action: &str, key: Digest) -> Option<T> {
+        let bytes = fs::read(self.action_path(action, key)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Records what an action gave.
+    ///
+    /// # Errors
+    /// [`Exit::Io`](crate::Exit::Io) with the path.
+    pub fn record(&self, action: &str, key: Digest, value: &impl Serialize) -> Result<()> {
+        let bytes = canonical_json(value);
+        publish(&self.action_path(action, key), &bytes)?;
+        Ok(())
+    }
+
+    /// The SHA-256 of a local file, read only if its size, times and inode are not those of last time.
+    ///
+    /// # Errors
+    /// [`Exit::Io`](crate::Exit::Io) with the path.
+    pub fn file_digest(&self, path: &Path) -> Result<Digest> {
+        let path = std::path::absolute(path).map_err(|error| Error::io(path, &error))?;
+        let stamp = Stamp::of(&path)?;
+        let name = path.to_string_lossy().into_owned();
+        let key = Digest::of(name.as_bytes());
+        if let Some(record) = self.action::<FileRecord>("file-1", key)
+            && record.path == name
+            && record.stamp == stamp
+        {
+            return Ok(record.sha256);
+        }
+        let mut writer = HashingWriter::new(io::sink());
+        io::copy(&mut fs::File::open(&path)?, &mut writer)?;
+        let (_, sha256, _) = writer.finish();
+        // A file that changed while it was read has no digest worth remembering.
+        if Stamp::of(&path)? == stamp {
+            self.record("file-1", key, &FileRecord { path: name, stamp, sha256 })?;
+        }
+        Ok(sha256)
+    }
+
+    /// Counts what is there.
+    ///
+    /// # Errors
+    /// [`Exit::Io`](crate::Exit::Io) with the path.
+    pub fn stats(&self) -> Result<Stats> {
+        let mut stats = Stats::default();
+        for path in walk(&self.shape().join("blobs"))? {
+            stats.blobs += 1;
+            stats.blob_bytes += fs::metadata(path)?.len();
+        }
+        for path in walk(&self.shape().join("actions"))? {
+            stats.actions += 1;
+            stats.action_bytes += fs::metadata(path)?.len();
+        }
+        Ok(stats)
+    }
+
+    /// Reads every blob and removes those whose bytes do not have their name's digest. Returns counts of blobs read and
+    /// the paths removed.
+    ///
+    /// # Errors
+    /// [`Exit::Io`](crate::Exit::Io) with the path.
+    pub fn verify(&self) -> Result<(u64, Vec<PathBuf>)> {
+        let (mut read, mut removed) = (0, Vec::new());
+        for path in walk(&self.shape().join("blobs"))? {
+            read += 1;
+            let named = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Digest>().ok());
+            if named != Some(files::open_blob("blob", &path, None)?.compute_digest()?) {
+                fs::remove_file(&path)?;
+                removed.push(path);
+            }
+        }
+        Ok((read, removed))
+    }
+
+    /// Removes all action records and all blobs that no remaining record could name, that is everything but locks, and
+    /// what killed runs left. Returns the count of files and bytes removed.
+    ///
+    /// # Errors
+    /// [`Exit::Io`](crate::Exit::Io) with the path.
+    pub fn collect(&self) -> Result<(u64, u64)> {
+        let (mut files, mut bytes) = (0, 0);
+        for folder in ["blobs", "actions"] {
+            for path in walk(&self.shape().join(folder))? {
+                bytes += fs::metadata(&path)?.len();
+                files += 1;
+                fs::remove_file(path)?;
+            }
+        }
+        Ok((files, bytes))
+    }
+}
+
+/// Canonical JSON: keys sorted, no white space. What is hashed and what is stored is the same text.
+pub fn canonical_json(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, olpc_cjson::CanonicalFormatter::new());
+    // Writing to memory cannot fail, and the types serialised here have string keys and no floating point.
+    let written = value.serialize(&mut serializer);
+    debug_assert!(written.is_ok(), "{written:?}");
+    bytes
+}
+
+/// Writes a file so that it appears whole or not at all.
+fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder)?;
+    let mut file = files::temporary_in(folder)?;
+    file.write_all(bytes).map_err(|error| files::named(path, &error))?;
+    file.as_file().sync_all().map_err(|error| files::named(path, &error))?;
+    file.persist(path).map_err(|error| files::named(path, &error.error))?;
+    files::sync_folder(folder)
+}
+
+/// All files below a folder, sorted.
+fn walk(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let (mut open, mut found) = (vec![folder.to_path_buf()], Vec::new());
+    while let Some(folder) = open.pop() {
+        if !folder.exists() {
+            continue;
+        }
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                open.push(entry.path());
+            } else {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_blob_is_never_given_out() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let digest = store.put(b"loader").unwrap();
+        assert!(store.blob("b", digest).unwrap().is_some());
+        fs::write(store.blob_path(digest), "l0ader").unwrap();
+        assert!(store.blob("b", digest).unwrap().is_none());
+        assert_eq!(store.stats().unwrap().blobs, 0);
+    }
+
+    #[test]
+    fn a_changed_file_gets_a_new_digest() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("cache")).unwrap();
+        let file = home.path().join("f");
+        fs::write(&file, "a").unwrap();
+        assert_eq!(store.file_digest(&file).unwrap(), Digest::of(b"a"));
+        assert_eq!(store.file_digest(&file).unwrap(), Digest::of(b"a"));
+        fs::write(&file, "bb").unwrap();
+        assert_eq!(store.file_digest(&file).unwrap(), Digest::of(b"bb"));
+    }
+
+    #[test]
+    fn the_default_place_follows_the_platform() {
+        let linux = |name: &str| match name {
+            "HOME" => Some("/home/u".to_owned()),
+            _ => None,
+        };
+        if cfg!(target_os = "linux") {
+            assert_eq!(Store::default_root(linux), Some(PathBuf::from("/home/u/.cache/talos-rk")));
+            assert_eq!(Store::default_root(|_| None), None);
+        }
+    }
+}

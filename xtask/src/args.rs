@@ -1,0 +1,289 @@
+//! Arguments. One doc comment per option; `--help` is made of them.
+
+use std::path::PathBuf;
+
+use boardbuild::{Bootloader, Epoch, Error, Format, Request};
+use clap::{Args, Parser, Subcommand};
+
+/// Talos Linux images for Rockchip boards: no Docker, no root, the same bytes every time, proved before flashing.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Examples:\n  cargo xtask image demo\n  cargo xtask boards show nanopi-m6\n  cargo xtask verify _out/demo/metal-arm64.raw.xz\n\n\
+    Exit codes: 0 done; 1 refused, a finding at error level; 2 usage; 3 an input is missing or another; 4 I/O; 130 Ctrl-C."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Print one JSON object on standard output, on errors too
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more: informational findings, the layout, what was reused
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// Folder of the store; default: $TALOS_RK_CACHE, else the platform's cache folder
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build overlay image, raw disk image, checksums and build record, then verify them
+    Image(ImageArgs),
+    /// Build the overlay image alone
+    Overlay(ImageArgs),
+    /// List the boards, or show one with its layout drawn to scale
+    Boards(BoardsArgs),
+    /// Re-read a finished image: structure, checksums, layout, boot chain
+    Verify(VerifyArgs),
+    /// Recognise a file and explain what is in it
+    Inspect(InspectArgs),
+    /// Look after the store
+    Cache(CacheArgs),
+    /// Run everything that `.ci/run` runs
+    Ci(CiArgs),
+    /// Write the generated pages of docs/, or check them
+    Docs(CheckArgs),
+    /// Write the generated files of fixtures/, or check them
+    Fixtures(CheckArgs),
+}
+
+/// What is built, and of what.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask image demo\n  cargo xtask image nanopi-m6 --talos v1.10.6 --bootloader sd-boot --base dir:imager \\\n      \
+    --source idbloader=idbloader.img --source u-boot=u-boot.itb --source dtb=rk3588s-nanopi-m6.dtb\n  cargo xtask image my/board.toml --format raw.zst --kernel-arg=console=ttyS2,1500000 -o out"
+)]
+#[allow(clippy::option_option)]
+pub(crate) struct ImageArgs {
+    /// Name of a board (`cargo xtask boards` lists them) or path of a board file
+    pub(crate) board: String,
+    /// Folder for the outputs
+    #[arg(short = 'o', long = "output", value_name = "DIR", help = "Folder for the outputs [default: _out/<board>]")]
+    pub(crate) out: Option<PathBuf>,
+    /// Talos release, vX.Y.Z [default: talos in boards/defaults.toml]
+    #[arg(long, value_name = "VERSION", env = "TALOS_VERSION")]
+    pub(crate) talos: Option<String>,
+    /// Boot loader of the image: grub or sd-boot [default: the board's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bootloader: Option<Bootloader>,
+    /// Boot scenario of the board [default: its default-boot]
+    #[arg(long, value_name = "SCENARIO")]
+    pub(crate) boot: Option<String>,
+    /// Format of the raw image: raw, raw.xz, raw.zst, raw.gz; repeatable [default: raw.xz]
+    #[arg(long = "format", value_name = "FORMAT")]
+    pub(crate) formats: Vec<Format>,
+    /// Where kernel, initramfs and boot programs come from: dir:DIR with usr/install/<arch>/…
+    #[arg(long, value_name = "BASE")]
+    pub(crate) base: Option<String>,
+    /// Replace one input by a local file; repeatable
+    #[arg(long = "source", value_name = "NAME=PATH", value_parser = pair)]
+    pub(crate) sources: Vec<(String, String)>,
+    /// Size of the finished image, a multiple of 512; nothing is added to it [default: as the imager's]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) size: Option<u64>,
+    /// Add a kernel argument; -NAME removes a key, -NAME=VALUE one value; console and talos.platform replace; repeatable
+    #[arg(long = "kernel-arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub(crate) kernel_args: Vec<String>,
+    /// Write a META value, 0x0a=… or 10=…; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) meta: Vec<String>,
+    /// Set an option of the overlay; repeatable
+    #[arg(long = "option", value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) options: Vec<(String, String)>,
+    /// Turn the errors of one finding code into warnings; repeatable
+    #[arg(long, value_name = "CODE")]
+    pub(crate) allow: Vec<String>,
+    /// Fail if the overlay would lack the installer of this architecture: amd64 or arm64; repeatable
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) require_arch: Vec<String>,
+    /// Use an installer executable that was built elsewhere; repeatable
+    #[arg(long, value_name = "ARCH=FILE", value_parser = pair)]
+    pub(crate) installer_bin: Vec<(String, String)>,
+    /// Refuse inputs that boards/sources.lock does not know
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// Use no network
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Do everything but write: inputs, proofs, plan, findings
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Say for each step whether it was reused, and which input changed if not
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Count of worker threads; the bytes do not depend on it [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  cargo xtask boards\n  cargo xtask boards show nanopi-m6 --boot vendor"
+)]
+pub(crate) struct BoardsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<BoardsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BoardsCommand {
+    /// Show one board with its layout drawn to scale
+    Show {
+        /// Name of a board or path of a board file
+        board: String,
+        /// Talos release that the layout is drawn for
+        #[arg(long, value_name = "VERSION", env = "TALOS_VERSION")]
+        talos: Option<String>,
+        /// Boot scenario that is drawn [default: the board's]
+        #[arg(long, value_name = "SCENARIO")]
+        boot: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask verify _out/demo/metal-arm64.raw.xz\n  cargo xtask verify metal-arm64.raw --board nanopi-m6"
+)]
+pub(crate) struct VerifyArgs {
+    /// A disk image (raw, .xz, .zst, .gz), a device, or an overlay archive
+    pub(crate) file: PathBuf,
+    /// Check every statement of this board's file too
+    #[arg(long, value_name = "BOARD")]
+    pub(crate) board: Option<String>,
+    /// Boot scenario that --board means [default: the board's]
+    #[arg(long, value_name = "SCENARIO", requires = "board")]
+    pub(crate) boot: Option<String>,
+    /// The image's build record [default: build.json beside the file]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) build: Option<PathBuf>,
+    /// Turn the errors of one finding code into warnings; repeatable
+    #[arg(long, value_name = "CODE")]
+    pub(crate) allow: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask inspect idbloader.img\n  cargo xtask inspect u-boot.itb --tsv | cut -f3,4"
+)]
+pub(crate) struct InspectArgs {
+    /// A disk image, idblock, FIT, device tree, UKI or overlay archive
+    pub(crate) file: PathBuf,
+    /// One fact a line: kind, offset, field, value, separated by tabs
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) tsv: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo xtask cache stats\n  cargo xtask cache gc")]
+pub(crate) struct CacheArgs {
+    #[command(subcommand)]
+    pub(crate) command: CacheCommand,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Count what the store holds
+    Stats,
+    /// Remove all blobs and records
+    Gc,
+    /// Read every blob and remove those that are damaged
+    Verify,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CiArgs {
+    /// Run only this step; repeatable
+    #[arg(long = "step", value_name = "NAME")]
+    pub(crate) steps: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Change nothing; fail if anything would change
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("expected NAME=VALUE: {text}")),
+    }
+}
+
+impl ImageArgs {
+    /// The request that these arguments and the environment make.
+    pub(crate) fn request(&self) -> Result<Request, Error> {
+        let mut request = Request::new(&self.board);
+        request.talos.clone_from(&self.talos);
+        request.bootloader = self.bootloader;
+        request.boot.clone_from(&self.boot);
+        for format in &self.formats {
+            if !request.formats.contains(format) {
+                request.formats.push(*format);
+            }
+        }
+        request.base.clone_from(&self.base);
+        for (name, path) in &self.sources {
+            if request.sources.insert(name.clone(), PathBuf::from(path)).is_some() {
+                return Err(Error::usage(format!("--source {name} is given twice")));
+            }
+        }
+        request.size = self.size;
+        request.kernel_args.clone_from(&self.kernel_args);
+        for text in &self.meta {
+            request.meta.push(boardbuild::parse_meta(text)?);
+        }
+        for (key, value) in &self.options {
+            request.options.insert(key.clone(), value.clone());
+        }
+        request.allow.clone_from(&self.allow);
+        request.require_arch.clone_from(&self.require_arch);
+        request.installer_bin =
+            self.installer_bin.iter().map(|(arch, path)| (arch.clone(), PathBuf::from(path))).collect();
+        request.locked = self.locked;
+        request.offline = self.offline;
+        request.dry_run = self.dry_run;
+        request.out.clone_from(&self.out);
+        request.workers = self.threads.map(usize::from);
+        request.epoch = epoch()?;
+        Ok(request)
+    }
+}
+
+fn epoch() -> Result<Option<Epoch>, Error> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let seconds = text.to_str().and_then(|text| text.parse().ok());
+    seconds.map(|seconds| Some(Epoch(seconds))).ok_or_else(|| {
+        Error::usage(format!("SOURCE_DATE_EPOCH: expected seconds since 1970: {}", text.to_string_lossy()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn kernel_arguments_may_begin_with_a_dash_and_hold_spaces() {
+        let cli =
+            Cli::try_parse_from(["x", "image", "demo", "--kernel-arg", "-console", "--kernel-arg", "a=b c"]).unwrap();
+        let Command::Image(args) = cli.command else { panic!() };
+        assert_eq!(args.kernel_args, ["-console", "a=b c"]);
+    }
+}

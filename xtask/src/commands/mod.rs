@@ -1,0 +1,65 @@
+//! One file per command.
+
+mod boards;
+mod cache;
+mod ci;
+mod docs;
+mod fixtures;
+mod image;
+mod inspect;
+mod verify;
+
+use std::path::PathBuf;
+
+use boardbuild::{Context, Error, Home, Store};
+
+use crate::{
+    args::{Command, Global},
+    progress::Reporter,
+    render::Outcome,
+};
+
+type Run = Box<dyn FnOnce(&Global) -> Result<Outcome, Error>>;
+
+/// The name and the function of a command.
+pub(crate) fn dispatch(command: Command) -> (&'static str, Run) {
+    match command {
+        Command::Image(args) => ("image", Box::new(move |global| image::image(&args, global))),
+        Command::Overlay(args) => ("overlay", Box::new(move |global| image::overlay(&args, global))),
+        Command::Boards(args) => ("boards", Box::new(move |_| boards::run(args))),
+        Command::Verify(args) => ("verify", Box::new(move |global| verify::run(&args, global))),
+        Command::Inspect(args) => ("inspect", Box::new(move |_| inspect::run(&args))),
+        Command::Cache(args) => ("cache", Box::new(move |global| cache::run(args.command, global))),
+        Command::Ci(args) => ("ci", Box::new(move |global| ci::run(&args, global))),
+        Command::Docs(args) => ("docs", Box::new(move |_| docs::run(&args))),
+        Command::Fixtures(args) => ("fixtures", Box::new(move |_| fixtures::run(&args))),
+    }
+}
+
+/// The workspace: where `boards/` is.
+fn home() -> Result<Home, Error> {
+    let built_in = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default();
+    let here = std::env::current_dir()?;
+    Home::find(&built_in, &here)
+}
+
+fn store(global: &Global) -> Result<Store, Error> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let root = global
+        .cache_dir
+        .clone()
+        .or_else(|| variable("TALOS_RK_CACHE").map(PathBuf::from))
+        .or_else(|| Store::default_root(variable))
+        .ok_or_else(|| {
+            Error::usage("no folder for the store: the environment names no home")
+                .or_help("give one with --cache-dir DIR")
+        })?;
+    Store::open(&root)
+}
+
+/// Runs `work` with everything that a build needs.
+fn with_context<T>(global: &Global, work: impl FnOnce(&Context<'_>) -> Result<T, Error>) -> Result<T, Error> {
+    let reporter = Reporter::new(global.json);
+    let (home, store) = (home()?, store(global)?);
+    work(&Context { home: &home, store: &store, progress: &reporter })
+}
