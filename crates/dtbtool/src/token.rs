@@ -8,6 +8,8 @@
     clippy::cast_possible_truncation
 )]
 
+use std::ffi::CStr;
+
 pub(crate) const BEGIN_NODE: u32 = 1;
 pub(crate) const END_NODE: u32 = 2;
 pub(crate) const PROP: u32 = 3;
@@ -72,9 +74,8 @@ pub(crate) fn token_at(block: &[u8], at: usize, old: bool) -> Result<Step<'_>, B
         END => plain(Token::End),
         BEGIN_NODE => {
             let rest = block.get(behind..).unwrap_or_default();
-            let length = rest.iter().position(|byte| *byte == 0).ok_or(BadToken::NameUnterminated)?;
-            let name = rest.get(..length).unwrap_or_default();
-            let end = behind.saturating_add(length).saturating_add(1);
+            let name = CStr::from_bytes_until_nul(rest).map_err(|_| BadToken::NameUnterminated)?.to_bytes();
+            let end = behind.saturating_add(name.len()).saturating_add(1);
             padded(block, Token::BeginNode(name), end)
         }
         PROP => {
@@ -114,9 +115,9 @@ pub(crate) fn property_name(strings: &[u8], offset: u32) -> Result<&[u8], &'stat
         return Err("outside of it");
     }
     let window = rest.get(..MAX_PROPERTY_NAME.saturating_add(1)).unwrap_or(rest);
-    match window.iter().position(|byte| *byte == 0) {
-        Some(end) => Ok(rest.get(..end).unwrap_or_default()),
-        None if window.len() == rest.len() => Err("no end inside of it"),
-        None => Err("longer than 1024 bytes"),
+    match CStr::from_bytes_until_nul(window) {
+        Ok(name) => Ok(name.to_bytes()),
+        Err(_) if window.len() == rest.len() => Err("no end inside of it"),
+        Err(_) => Err("longer than 1024 bytes"),
     }
 }
