@@ -432,3 +432,29 @@ fn mutants_of_real_files_are_survived() {
     testkit::mutants(8, 2500, &small, touch);
     testkit::mutants(9, 2500, &block(), touch);
 }
+
+#[test]
+fn digests_of_the_uncompressed_data_are_checked_where_nothing_is_compressed() {
+    use dtbtool::model::{DeviceTree, Node, Property};
+    let build = |compression: &str, digest: &[u8]| {
+        let node = |name: &str, data: &[u8]| {
+            Node::new(name)
+                .with(Property::new("value", imgcore::Digest::of(data).raw().to_vec()))
+                .with(Property::string("algo", "sha256"))
+        };
+        let image = Node::new("uboot")
+            .with(Property::new("data", b"stored".to_vec()))
+            .with(Property::string("compression", compression))
+            .with_child(node("hash", b"stored"))
+            .with_child(node("digest", digest));
+        let config = Node::new("conf").with(Property::string("firmware", "uboot"));
+        let mut tree = DeviceTree::new();
+        *tree.root_mut() = Node::new("")
+            .with_child(Node::new("images").with_child(image))
+            .with_child(Node::new("configurations").with(Property::string("default", "conf")).with_child(config));
+        codes(&fit::parse(&tree.to_bytes(&dtbtool::WriteOptions::default()).unwrap()).1)
+    };
+    assert_eq!(build("lzma", b"unpacked"), ["FIT011"]);
+    assert_eq!(build("none", b"stored"), Vec::<&str>::new());
+    assert_eq!(build("none", b"other"), ["FIT008"]);
+}

@@ -10,8 +10,6 @@
 mod examine;
 mod foreign;
 mod place;
-#[cfg(test)]
-mod tests;
 
 use std::ops::Range;
 

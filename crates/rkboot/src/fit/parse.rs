@@ -156,6 +156,8 @@ fn read_place(node: Node<'_>, report: &mut Report) -> Option<Place> {
 fn read_image(node: Node<'_>, report: &mut Report) -> Image {
     let name = quote(node.name());
     let mut hashes = Vec::new();
+    let compression = text(node, "compression");
+    let uncompressed = matches!(compression.as_deref(), None | Some("none"));
     if node.property("digest").is_some() {
         report.push(unchecked_digest(&name, node));
     }
@@ -178,6 +180,10 @@ fn read_image(node: Node<'_>, report: &mut Report) -> Image {
                     report.push(unchecked_digest(&name, child));
                 }
             }
+            // The digest is of the uncompressed data; where nothing is compressed it is one more hash.
+            kind if kind.starts_with("digest") && uncompressed && hashes.len() < MAX_HASHES => {
+                hashes.extend(read_hash(&name, child, report));
+            }
             kind if kind.starts_with("digest") => report.push(unchecked_digest(&name, child)),
             kind if kind.starts_with("signature") => report.push(unchecked_signature("image", &name, child)),
             _ => {}
@@ -189,7 +195,7 @@ fn read_image(node: Node<'_>, report: &mut Report) -> Image {
         kind: text(node, "type"),
         os: text(node, "os"),
         arch: text(node, "arch"),
-        compression: text(node, "compression"),
+        compression,
         load: address(node, "load"),
         entry: address(node, "entry"),
         data: None,
