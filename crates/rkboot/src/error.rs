@@ -97,7 +97,7 @@ pub enum ErrorKind {
 
 fn suggestion(nearest: Option<&str>) -> String {
     use std::fmt::Write as _;
-    let mut text = nearest.map_or_else(String::new, |nearest| format!(", did you mean {nearest}?"));
+    let mut text = nearest.map_or_else(String::new, |nearest| format!(" (did you mean {nearest}?)"));
     text.push_str("; known are");
     for (index, soc) in Soc::all().enumerate() {
         let _ = write!(text, "{} {soc}", if index == 0 { "" } else { "," });

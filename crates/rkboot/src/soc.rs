@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn an_unknown_name_gets_the_nearest() {
         let message = |name: &str| name.parse::<Soc>().map_err(|error| error.to_string()).unwrap_err();
-        assert!(message("rk3587").starts_with("unknown SoC: rk3587, did you mean rk3588?; known are px30,"));
+        assert!(message("rk3587").starts_with("unknown SoC: rk3587 (did you mean rk3588?); known are px30,"));
         assert!(!message("allwinner").contains("did you mean"));
     }
 }
