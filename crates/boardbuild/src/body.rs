@@ -113,8 +113,6 @@ pub(crate) struct Plan {
     pub command_line: String,
     /// Release that the kernel says it has.
     pub kernel_release: Option<String>,
-    /// Partition table.
-    pub table: gpt::Table,
     /// Who owns which bytes.
     pub layout: Layout,
     /// The image.
@@ -227,7 +225,6 @@ impl Plan {
         Ok(Self {
             command_line: command_line.to_string(),
             kernel_release,
-            table,
             layout,
             disk,
             inputs,

@@ -211,7 +211,6 @@ fn check_options(request: &Request, board: &Board) -> Result<()> {
 
 #[derive(Serialize, Deserialize)]
 struct Done {
-    key: serde_json::Value,
     outputs: Vec<(OutputRecord, Stamp)>,
     record: Option<Record>,
     drawing: String,
@@ -250,7 +249,7 @@ impl SavedFinding {
     }
 }
 
-/// Records of finished work: one for each key, and for each folder the key that it holds.
+/// Records of finished work: one for each key and folder, and for each folder the key of what it holds.
 struct Finished<'a> {
     store: &'a Store,
     action: String,
@@ -264,29 +263,37 @@ impl<'a> Finished<'a> {
         Ok(Self { store, action: format!("{action}-{}", env!("CARGO_PKG_VERSION")), key, folder })
     }
 
-    /// The record lives under the folder it was done in, so that "which input changed" can be answered.
+    /// Name of the pointer from a folder to the key of what it holds.
     fn place(&self) -> Digest {
         Digest::of(self.folder.to_string_lossy().as_bytes())
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of(&canonical_json(&(&self.key, &self.folder.to_string_lossy())))
+    }
+
+    fn last(&self) -> String {
+        format!("{}-last", self.action)
     }
 
     /// The earlier work, if it is still good, and what changed if not.
     fn look(&self) -> (Option<Done>, Vec<String>) {
         let name = self.action.split('-').next().unwrap_or_default();
-        let Some(done) = self.store.action::<Done>(&self.action, self.place()) else {
+        if let Some(done) = self.store.action::<Done>(&self.action, self.digest()) {
+            for (output, stamp) in &done.outputs {
+                let path = self.folder.join(&output.name);
+                if Stamp::of(&path).ok().as_ref() != Some(stamp) {
+                    return (None, vec![format!("{name}: miss: {} is not as it was written", output.name)]);
+                }
+            }
+            return (Some(done), vec![format!("{name}: hit: no input changed")]);
+        }
+        let Some(last) = self.store.action::<serde_json::Value>(&self.last(), self.place()) else {
             return (None, vec![format!("{name}: miss: nothing was built in {} yet", self.folder.display())]);
         };
         let mut changed = Vec::new();
-        differences("", &done.key, &self.key, &mut changed);
-        if !changed.is_empty() {
-            return (None, changed.into_iter().map(|what| format!("{name}: miss: {what} changed")).collect());
-        }
-        for (output, stamp) in &done.outputs {
-            let path = self.folder.join(&output.name);
-            if Stamp::of(&path).ok().as_ref() != Some(stamp) {
-                return (None, vec![format!("{name}: miss: {} is not as it was written", output.name)]);
-            }
-        }
-        (Some(done), vec![format!("{name}: hit: no input changed")])
+        differences("", &last, &self.key, &mut changed);
+        (None, changed.into_iter().map(|what| format!("{name}: miss: {what} changed")).collect())
     }
 
     fn remember(&self, built: &Built) -> Result<()> {
@@ -295,13 +302,13 @@ impl<'a> Finished<'a> {
             outputs.push((output.clone(), Stamp::of(&self.folder.join(&output.name))?));
         }
         let done = Done {
-            key: self.key.clone(),
             outputs,
             record: built.record.clone(),
             drawing: built.drawing.clone(),
             findings: built.report.iter().map(SavedFinding::of).collect(),
         };
-        self.store.record(&self.action, self.place(), &done)
+        self.store.record(&self.action, self.digest(), &done)?;
+        self.store.record(&self.last(), self.place(), &self.key)
     }
 }
 

@@ -45,7 +45,7 @@ pub fn show(home: &Home, name: &str, talos: Option<&str>, boot: Option<&str>) ->
     let _ = writeln!(text, "{title}");
     let mut line = |key: &str, value: &str| {
         if !value.is_empty() {
-            let _ = writeln!(text, "  {key:18}{value}");
+            let _ = writeln!(text, "  {key:19}{value}");
         }
     };
     line("name", &board.name);

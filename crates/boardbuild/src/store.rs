@@ -251,14 +251,13 @@ impl Store {
     }
 }
 
-/// Canonical JSON: keys sorted, no white space. What is hashed and what is stored is the same text.
+/// JSON with sorted keys and without white space. What is hashed and what is stored is the same text.
 pub fn canonical_json(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, olpc_cjson::CanonicalFormatter::new());
-    // Writing to memory cannot fail, and the types serialised here have string keys and no floating point.
-    let written = value.serialize(&mut serializer);
-    debug_assert!(written.is_ok(), "{written:?}");
-    bytes
+    // A `Value` keeps its maps sorted. The types serialised here have string keys and finite numbers, so neither step
+    // can fail.
+    let value = serde_json::to_value(value);
+    debug_assert!(value.is_ok(), "{value:?}");
+    serde_json::to_vec(&value.unwrap_or_default()).unwrap_or_default()
 }
 
 /// Writes a file so that it appears whole or not at all.

@@ -482,7 +482,13 @@ pub(crate) fn describe(examined: &Examined, size: u64) -> String {
     let _ = writeln!(text);
     for (start, file) in &examined.boot_files {
         let copies = if file.copies.len() > 1 { format!(", {} copies", file.copies.len()) } else { String::new() };
-        let _ = writeln!(text, "sector {}: {:?}, {}{copies}", start / SECTOR, file.kind, ByteSize(file.content_end));
+        let _ = writeln!(
+            text,
+            "sector {}: {}, {}{copies}",
+            start / SECTOR,
+            kind_name(&file.kind),
+            ByteSize(file.content_end)
+        );
     }
     for (path, size) in &examined.esp {
         let _ = writeln!(text, "ESP: {path}, {}", ByteSize(*size));
@@ -497,6 +503,16 @@ pub(crate) fn describe(examined: &Examined, size: u64) -> String {
         let _ = writeln!(text, "META {tag:#04x}: {} bytes", value.len());
     }
     text
+}
+
+fn kind_name(kind: &rkboot::BootFileKind) -> &'static str {
+    match kind {
+        rkboot::BootFileKind::IdBlock(_) => "ID block",
+        rkboot::BootFileKind::Fit(_) => "FIT",
+        rkboot::BootFileKind::Combined { .. } => "ID block with FIT",
+        rkboot::BootFileKind::IdBlockV1 => "ID block, version 1",
+        _ => "unknown",
+    }
 }
 
 fn result(examined: &Examined, size: u64, record: Option<&Record>) -> serde_json::Value {

@@ -160,7 +160,7 @@ fn is_partition(labelled: &Labelled) -> bool {
 fn place(labelled: &Labelled) -> String {
     let range = &labelled.range;
     format!(
-        "{} (LBA {}..={}, bytes {}..{})",
+        "{} (LBA {}-{}, bytes {}..{})",
         labelled.owner,
         range.start / SECTOR,
         range.end.saturating_sub(1) / SECTOR,
