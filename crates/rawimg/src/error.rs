@@ -215,14 +215,11 @@ fn show_overlap(overlap: &Overlap, sector: SectorSize) -> String {
 }
 
 fn show_disk_too_small(needed: u64, given: u64, partitions: &[Need]) -> String {
-    let mut text = format!(
-        "the disk is too small: {} ({needed} bytes) are needed, {} ({given} bytes) are given:",
+    let parts: Vec<String> = partitions.iter().map(|need| format!("{} {}", need.name, ByteSize(need.size))).collect();
+    format!(
+        "the disk is too small: {} ({needed} bytes) are needed, {} ({given} bytes) are given: {}",
         ByteSize(needed),
-        ByteSize(given)
-    );
-    for (index, need) in partitions.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        text.push_str(&format!("{comma} {} {}", need.name, ByteSize(need.size)));
-    }
-    text
+        ByteSize(given),
+        parts.join(", ")
+    )
 }

@@ -344,6 +344,7 @@ fn split(buffer: &mut [u8], at: u64) -> (&mut [u8], &mut [u8]) {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::single_range_in_vec_init, reason = "numbers of the tests")]
 mod tests {
     use proptest::prelude::*;
 

@@ -1,4 +1,10 @@
 //! Twenty thousand damaged forms of each format: a report, never a panic.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::items_after_statements,
+    reason = "a test may fail by panic, use std::fs and name a type where it needs one"
+)]
 
 mod common;
 

@@ -1,5 +1,11 @@
 //! The images that the upstream imager wrote: what is read in them agrees with the independent description beside each,
 //! and the same table planned here has the same bytes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::items_after_statements,
+    reason = "a test may fail by panic, use std::fs and name a type where it needs one"
+)]
 
 mod common;
 

@@ -206,15 +206,14 @@ mod tests {
 
     #[test]
     fn the_checksum_of_the_specification() {
-        // Worked by hand from the reference code on page 28.
-        assert_eq!(checksum(b"           "), short_sum(b"           "));
-        assert_eq!(checksum(b"RK3588~1DTB"), short_sum(b"RK3588~1DTB"));
-        fn short_sum(name: &[u8; 11]) -> u8 {
-            let mut sum = 0_u8;
-            for byte in name {
-                sum = (if sum & 1 == 1 { 0x80_u8 } else { 0 }).wrapping_add(sum >> 1).wrapping_add(*byte);
-            }
-            sum
+        // As the reference code on page 28 has it.
+        let reference = |name: &ShortName| {
+            name.iter().fold(0_u8, |sum, byte| {
+                (if sum & 1 == 1 { 0x80_u8 } else { 0 }).wrapping_add(sum >> 1).wrapping_add(*byte)
+            })
+        };
+        for name in [b"           ", b"RK3588~1DTB", b"\xff\x01\xfe~~~~~~~~"] {
+            assert_eq!(checksum(name), reference(name));
         }
     }
 }

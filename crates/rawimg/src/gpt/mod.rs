@@ -47,7 +47,8 @@ pub const BIOS_BOOT: Guid = guid!("21686148-6449-6e6f-744e-656564454649");
 /// Type of a Linux file system.
 pub const LINUX_FILESYSTEM: Guid = guid!("0fc63daf-8483-4772-8e79-3d69d8477de4");
 
-/// `partition 1 (EFI)`: what a partition is called in layouts and findings.
+/// `partition 1 (EFI)`: what a partition is called in layouts and findings. Control characters become `?`.
 pub fn partition_label(number: u32, name: &str) -> String {
+    let name: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     format!("partition {number} ({name})")
 }

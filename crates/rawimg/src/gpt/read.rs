@@ -201,7 +201,7 @@ pub fn read(disk: &dyn ReadAt) -> (Option<Disk>, Report) {
         reader.report.push(
             Finding::warning("GPT010", "the primary table is unusable: the partitions are those of the backup table")
                 .at(header.array_range(sector))
-                .help("rewrite the table, for instance with `sgdisk --load-backup` or by flashing the image again"),
+                .help("flash the image again, or rewrite the table from its backup (gdisk: r, b, w)"),
         );
     }
     let partitions = reader.partitions(header, &array.bytes);
@@ -213,7 +213,7 @@ pub fn read(disk: &dyn ReadAt) -> (Option<Disk>, Report) {
 fn detect(disk: &dyn ReadAt, report: &mut Report) -> Option<SectorSize> {
     let mut best = None;
     for sector in [SectorSize::B512, SectorSize::B4096] {
-        let last = (disk.size() / sector.bytes()).saturating_sub(1);
+        let last = last_lba(disk, sector);
         for lba in [1, last] {
             let mut head = [0; size_of::<RawHeader>()];
             let offset = bytes(lba, sector);
@@ -249,7 +249,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn last_lba(&self) -> Lba {
-        Lba((self.disk.size() / self.sector.bytes()).saturating_sub(1))
+        Lba(last_lba(self.disk, self.sector))
     }
 
     fn sector_range(&self, lba: Lba) -> Range<u64> {
@@ -272,7 +272,7 @@ impl Reader<'_> {
     fn check_mbr(&mut self) {
         let Some(buffer) = self.bytes_at("protective MBR", 0..512, 512) else { return };
         let Ok(mbr) = RawMbr::ref_from_bytes(&buffer) else { return };
-        let rewrite = "rewrite it, for instance with `sgdisk --verify` and its expert command n";
+        let rewrite = "flash the image again, or rewrite it (gdisk: x, n, w)";
         if mbr.signature != [0x55, 0xaa] {
             let [a, b] = mbr.signature;
             let message = format!("the protective MBR has no signature: found {a:02x} {b:02x}, expected 55 aa");
@@ -559,6 +559,10 @@ impl Reader<'_> {
 
 fn bytes(lba: u64, sector: SectorSize) -> u64 {
     lba.saturating_mul(sector.bytes())
+}
+
+fn last_lba(disk: &dyn ReadAt, sector: SectorSize) -> u64 {
+    disk.size().checked_div(sector.bytes()).unwrap_or(0).saturating_sub(1)
 }
 
 fn unreadable(what: &str, range: Range<u64>, error: &std::io::Error) -> Finding {

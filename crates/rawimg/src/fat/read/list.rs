@@ -86,14 +86,14 @@ impl<'a, 'b> Lister<'a, 'b> {
             // The first one is looked into first.
             stack.extend(found.into_iter().rev());
             if self.entries.len() >= ENTRY_LIMIT || self.path_bytes >= PATH_LIMIT {
-                self.give_up(format!("more than {ENTRY_LIMIT} files or {PATH_LIMIT} bytes of paths"));
+                self.give_up(&format!("more than {ENTRY_LIMIT} files or {PATH_LIMIT} bytes of paths"));
                 break;
             }
         }
         Ok(())
     }
 
-    fn give_up(&mut self, what: String) {
+    fn give_up(&mut self, what: &str) {
         self.complete = false;
         self.findings.push(Finding::error("FAT019", format!("{what}: this reader stops here")));
     }
@@ -130,7 +130,7 @@ impl<'a, 'b> Lister<'a, 'b> {
                 })
             }
             End::TooMany => {
-                self.give_up("too many fragments".to_owned());
+                self.give_up("too many fragments");
                 None
             }
         };
@@ -308,7 +308,7 @@ impl<'a, 'b> Lister<'a, 'b> {
         });
         let depth = directory.depth.saturating_add(1);
         if is_dir && depth > DEPTH_LIMIT {
-            self.give_up(format!("directories more than {DEPTH_LIMIT} levels deep"));
+            self.give_up(&format!("directories more than {DEPTH_LIMIT} levels deep"));
             return Ok(None);
         }
         let parent = directory.own.unwrap_or(0);

@@ -248,7 +248,7 @@ impl Reader<'_> {
                             u16::from(copy).saturating_add(1),
                             at / 4
                         );
-                        let place = other.saturating_add(at / 4 * 4);
+                        let place = other.saturating_add(at & !3);
                         self.push(Finding::error("FAT009", message).at(place..place.saturating_add(4)));
                     }
                     Err(error) => self.unreadable("FATs", other..other.saturating_add(p.fat_bytes()), &error),
@@ -256,7 +256,8 @@ impl Reader<'_> {
             }
         }
         // Clusters that have an entry in the table and their bytes in the partition.
-        let inside = self.part.size().saturating_sub(p.data_offset()) / p.cluster_bytes().max(1);
+        let data = self.part.size().saturating_sub(p.data_offset());
+        let inside = data.checked_div(p.cluster_bytes()).unwrap_or(0);
         let usable = u64::from(p.clusters).min(inside).min((p.fat_bytes() / 4).saturating_sub(2));
         let end = u32::try_from(usable.saturating_add(2)).unwrap_or(u32::MAX).min(0x0fff_fff7);
         Some((active, end))
