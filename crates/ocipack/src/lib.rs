@@ -1,4 +1,46 @@
-//! OCI images.
+//! OCI images: deterministic layers, images and archives, and a bounded reader for anybody's.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use imgcore::{Blob, Epoch};
+//! use ocipack::{Entry, Image, Platform, archive, layer, read};
+//!
+//! let files = [Entry::file("hello.txt", 0o644, Blob::from_bytes("greeting", *b"hello"))];
+//! let layer = layer::build(&files, Epoch(0))?;
+//! let images = ["arm64", "amd64"].map(|arch| Image::new(Platform::new("linux", arch), vec![layer.clone()], Epoch(0)));
+//!
+//! let archive = archive::plan(&images, &archive::Options::default())?;
+//! let mut file = Vec::new();
+//! archive.write_to(&mut file)?;
+//!
+//! let (view, report) = read::open(Arc::new(file));
+//! assert!(report.is_empty());
+//! assert!(view.is_some_and(|view| view.images.len() == 2 && view.verify().is_empty()));
+//! # Ok::<(), ocipack::Error>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! - No file system, network, clock, environment, randomness, process, printing, async. Bytes come as [`Blob`] or
+//!   [`ReadAt`], and go to [`Write`].
+//! - The same input gives the same bytes, whatever its order: entries, keys and blobs are sorted, times are the given
+//!   [`Epoch`], owners are 0, no name of the machine enters. Digests of uncompressed tars (`diff_id`) hold across
+//!   versions of the compressor; digests of compressed layers hold for one `Cargo.lock`.
+//! - What is written is refused when it could hurt whoever unpacks it: paths that climb, lie below links, or are one on
+//!   file systems that ignore case.
+//! - Reading never panics, never unpacks to a disk, holds paths and documents but no file in memory, and stops at
+//!   [`Limits`](read::Limits). Foreign faults are findings with a code of [`RULES`]; received bytes are kept, and every
+//!   digest is of them.
+//! - `unsafe` is forbidden. The writer and the reader share no code but names of media types.
+//!
+//! # Features
+//!
+//! - `cli`: the program `ocipack`. None is on by default.
+//!
+//! [`Blob`]: imgcore::Blob
+//! [`ReadAt`]: imgcore::ReadAt
+//! [`Epoch`]: imgcore::Epoch
+//! [`Write`]: std::io::Write
 
 pub mod archive;
 mod document;
@@ -13,6 +55,7 @@ mod portable;
 pub mod read;
 pub mod rules;
 mod source;
+mod summary;
 mod tarball;
 
 pub use archive::Archive;
@@ -23,4 +66,5 @@ pub use layer::{Layer, LayerInfo};
 pub use platform::Platform;
 pub use rules::RULES;
 pub use source::BlobSource;
+pub use summary::{EntrySummary, ImageSummary, LayerSummary, Summary, facts, inspect};
 pub use tarball::{Entry, Kind};

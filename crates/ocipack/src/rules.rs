@@ -53,7 +53,7 @@ rules! {
     NOT_PORTABLE "OCI039" Error "a path cannot exist on Windows, or is another one there"
     LAYER_TAR "OCI040" Error "the tar inside a layer is damaged: entries behind the damage are not seen"
     LAYER_UNENDED "OCI041" Warning "the tar inside a layer has no end mark, or data behind it"
-    WHITEOUT "OCI042" Error "a whiteout names nothing that can be deleted"
+    WHITEOUT "OCI042" Error "a whiteout names nothing that can be deleted, or has something below it"
     MORE "OCI043" Info "a rule was broken more often than is worth reading"
 }
 

@@ -95,20 +95,24 @@ pub fn open_with(data: Arc<dyn ReadAt>, options: Options) -> (Option<ArchiveView
         layout_version(&members, &mut graph.findings);
         match index.read_all(graph.options.limits.document) {
             Ok(bytes) => root(&mut graph, &mut view, bytes),
-            Err(error) => graph.findings.say(rules::DOCUMENT_SIZE, format!("index.json: {error}")),
+            Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+                graph.findings.say(rules::DOCUMENT_SIZE, error.to_string());
+            }
+            Err(error) => graph.findings.say(rules::MEDIUM, format!("index.json: {error}")),
         }
     }
     if let Some(manifest) = manifest {
         docker::read(&mut graph, &members, &manifest, &mut view);
     }
     if graph.options.platforms.is_empty() && view.format != Format::Docker {
-        for (digest, range) in places {
-            if !graph.refers_to(&digest) {
+        for (digest, range) in &places {
+            if !graph.refers_to(digest) {
                 let message = format!("nothing refers to the blob {digest}");
-                graph.findings.add(rules::finding(rules::UNREFERENCED, message).at(range));
+                graph.findings.add(rules::finding(rules::UNREFERENCED, message).at(range.clone()));
             }
         }
     }
+    view.places = places;
     view.images = graph.images;
     (Some(view), graph.findings.finish())
 }
@@ -131,7 +135,14 @@ pub fn recognise(data: Arc<dyn ReadAt>) -> bool {
 
 impl ArchiveView {
     fn empty(format: Format) -> Self {
-        Self { format, root: None, tags: Vec::new(), annotations: BTreeMap::new(), images: Vec::new() }
+        Self {
+            format,
+            root: None,
+            tags: Vec::new(),
+            annotations: BTreeMap::new(),
+            images: Vec::new(),
+            places: BTreeMap::new(),
+        }
     }
 }
 

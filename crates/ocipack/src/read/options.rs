@@ -57,7 +57,7 @@ impl Default for Limits {
             path_bytes: 32 << 20,
             unpacked: 16 << 30,
             ratio_floor: 256 << 20,
-            ratio: 256,
+            ratio: 100,
         }
     }
 }

@@ -219,26 +219,30 @@ impl Builder<'_> {
     }
 
     fn entry(&mut self, index: usize, layer: &LayerView, header: &Header, digest: Option<Digest>) {
-        let shown = quote(&header.name);
+        let shown = || quote(&header.name);
         let path = match paths::clean(&header.name) {
             // The root itself: every image has one.
             Ok(path) if path.is_empty() => return,
             Ok(path) => path,
-            Err((code, problem)) => return self.say(code, layer, header, format!("path {shown} {problem}")),
+            Err((code, problem)) => return self.say(code, layer, header, format!("path {} {problem}", shown())),
         };
         let limits = &self.image.options.limits;
         self.entries = self.entries.saturating_add(1);
         self.path_bytes = self.path_bytes.saturating_add(path.len() as u64);
         if self.entries > limits.entries || self.path_bytes > limits.path_bytes {
             let (entries, bytes) = (limits.entries, limits.path_bytes);
-            let message = format!("{shown} is behind the {entries} entries or {bytes} bytes of paths that are read");
+            let message =
+                format!("{} is behind the {entries} entries or {bytes} bytes of paths that are read", shown());
             self.full = true;
             return self.say(rules::ENTRY_COUNT, layer, header, message);
         }
         let (parent, name) = paths::split(&path);
         if let Some(above) = self.obstacle(parent) {
-            let message = format!("{shown} lies below {}, which is no folder", quote(above.as_bytes()));
+            let message = format!("{} lies below {}, which is no folder", shown(), quote(above.as_bytes()));
             return self.say(rules::ENTRY_BELOW, layer, header, message);
+        }
+        if parent.split('/').any(|name| name.starts_with(".wh.")) {
+            return self.say(rules::WHITEOUT, layer, header, format!("{} lies below a whiteout", shown()));
         }
         if let Some(hidden) = name.strip_prefix(".wh.") {
             return self.whiteout(index, layer, header, parent, hidden);
@@ -247,13 +251,14 @@ impl Builder<'_> {
         match self.tree.nodes.get(&path) {
             // Folders are repeated by honest tools, with the same meaning.
             Some(old) if old.layer == index && !(kind == NodeKind::Dir && old.kind == NodeKind::Dir) => {
-                self.say(rules::ENTRY_TWICE, layer, header, format!("{shown} is in the layer twice"));
+                self.say(rules::ENTRY_TWICE, layer, header, format!("{} is in the layer twice", shown()));
                 return;
             }
             Some(old) if old.kind == NodeKind::Dir && kind != NodeKind::Dir => {
                 self.remove_below(&path, index);
                 if self.has_below(&path) {
-                    let message = format!("{shown} takes the place of a folder into which its layer has put something");
+                    let message =
+                        format!("{} takes the place of a folder into which its layer has put something", shown());
                     return self.say(rules::ENTRY_BELOW, layer, header, message);
                 }
             }
@@ -272,13 +277,13 @@ impl Builder<'_> {
         path: &str,
         digest: Option<Digest>,
     ) -> Option<NodeKind> {
-        let shown = quote(&header.name);
+        let shown = || quote(&header.name);
         match header.kind {
             EntryKind::Dir => Some(NodeKind::Dir),
             EntryKind::File => Some(NodeKind::File { size: header.size, offset: header.data, source: index, digest }),
             EntryKind::Symlink => {
                 let Ok(target) = std::str::from_utf8(&header.target) else {
-                    self.say(rules::ENTRY_PATH, layer, header, format!("the target of link {shown} is not UTF-8"));
+                    self.say(rules::ENTRY_PATH, layer, header, format!("the target of link {} is not UTF-8", shown()));
                     return None;
                 };
                 if paths::follow(path, target).is_none() {
@@ -287,7 +292,7 @@ impl Builder<'_> {
                         rules::LINK_OUT,
                         layer,
                         header,
-                        format!("link {shown} to {target} leads out of the image"),
+                        format!("link {} to {target} leads out of the image", shown()),
                     );
                     return None;
                 }
@@ -304,7 +309,7 @@ impl Builder<'_> {
                             (Ok(_), Some(_)) => "is a folder",
                             (Ok(_), None) => "is not there",
                         };
-                        let message = format!("hard link {shown}: its target {} {problem}", quote(&header.target));
+                        let message = format!("hard link {}: its target {} {problem}", shown(), quote(&header.target));
                         self.say(rules::HARD_LINK, layer, header, message);
                         None
                     }
@@ -317,7 +322,7 @@ impl Builder<'_> {
                     b'6' => "a pipe",
                     _ => "of an unknown kind",
                 };
-                self.say(rules::ENTRY_KIND, layer, header, format!("{shown} is {what}"));
+                self.say(rules::ENTRY_KIND, layer, header, format!("{} is {what}", shown()));
                 None
             }
         }
@@ -348,11 +353,16 @@ impl Builder<'_> {
     }
 
     fn whiteout(&mut self, index: usize, layer: &LayerView, header: &Header, parent: &str, hidden: &str) {
-        let shown = quote(&header.name);
+        let shown = || quote(&header.name);
         match hidden {
             ".wh..opq" => self.remove_below(parent, index),
             "" | "." | ".." => {
-                self.say(rules::WHITEOUT, layer, header, format!("whiteout {shown} names nothing that can be deleted"));
+                self.say(
+                    rules::WHITEOUT,
+                    layer,
+                    header,
+                    format!("whiteout {} names nothing that can be deleted", shown()),
+                );
             }
             // Names of the old aufs driver; they mean nothing to an image.
             _ if hidden.starts_with(".wh.") => {}

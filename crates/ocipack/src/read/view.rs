@@ -1,6 +1,6 @@
 //! What was read: images, their documents as received, their layers.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use imgcore::{Blob, Digest, ReadAt as _, Report};
 
@@ -41,9 +41,16 @@ pub struct ArchiveView {
     pub annotations: BTreeMap<String, String>,
     /// Images, attestations and artifacts in the order of the indexes.
     pub images: Vec<ImageView>,
+    /// Where blobs lie in the archive.
+    pub(super) places: BTreeMap<Digest, Range<u64>>,
 }
 
 impl ArchiveView {
+    /// Where a blob lies in the archive, in bytes. `None` in a layout, and for names that are no digests.
+    pub fn place(&self, digest: &Digest) -> Option<Range<u64>> {
+        self.places.get(digest).cloned()
+    }
+
     /// The first image for a platform.
     pub fn image(&self, platform: &Platform) -> Option<&ImageView> {
         self.images().find(|image| image.platform.as_ref().is_some_and(|found| found.serves(platform)))
