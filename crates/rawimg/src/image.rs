@@ -67,25 +67,28 @@ pub fn examine(image: &dyn ReadAt) -> (Option<Image>, Report) {
     for partition in &disk.partitions {
         let window = Window::new(image, partition.range());
         let is_fat = fat::is_fat(&window);
-        if is_fat && examined >= VOLUME_LIMIT {
+        let is_esp = partition.type_guid == gpt::EFI_SYSTEM;
+        if !is_fat && !is_esp {
+            continue;
+        }
+        if examined >= VOLUME_LIMIT {
             let message = format!("more than {VOLUME_LIMIT} file systems: the others are not examined");
             report.push(Finding::warning("IMG003", message));
             break;
         }
-        if is_fat {
-            examined = examined.saturating_add(1);
-            let (volume, findings) = fat::read(&window);
-            report.extend(findings.owned_by(&partition.label(), 0));
-            volumes.extend(volume.map(|volume| Located {
-                partition: Some(partition.number),
-                offset: partition.offset,
-                size: partition.size,
-                volume,
-            }));
-        } else if partition.type_guid == gpt::EFI_SYSTEM {
-            let message = "an EFI system partition without a FAT file system: firmware finds nothing to start";
+        examined = examined.saturating_add(1);
+        let (volume, findings) = fat::read(&window);
+        report.extend(findings.owned_by(&partition.label(), 0));
+        if is_esp && volume.is_none() {
+            let message = "an EFI system partition without a readable FAT32: firmware finds nothing to start";
             report.push(Finding::error("IMG002", message).of(partition.label()).at(0..512));
         }
+        volumes.extend(volume.map(|volume| Located {
+            partition: Some(partition.number),
+            offset: partition.offset,
+            size: partition.size,
+            volume,
+        }));
     }
     (Some(Image { size, disk: Some(disk), volumes }), report)
 }

@@ -51,7 +51,7 @@ pub const RULES: &[(&str, Severity, &str)] = &[
     ("FAT021", Warning, "the file system was not unmounted properly"),
     ("FAT022", Info, "clusters are marked as bad"),
     ("IMG001", Error, "the image has neither a GUID partition table nor a FAT file system"),
-    ("IMG002", Error, "an EFI system partition has no FAT file system"),
+    ("IMG002", Error, "an EFI system partition has no readable FAT32"),
     ("IMG003", Warning, "there are more file systems than are examined"),
 ];
 
