@@ -259,7 +259,6 @@ pub(crate) fn prove_layout(
 
 fn too_small(error: &rawimg::Error) -> Error {
     let code = match error.kind() {
-        rawimg::ErrorKind::DiskTooSmall { .. } | rawimg::ErrorKind::FatTooSmall { .. } => "LAY004",
         rawimg::ErrorKind::Overlap { .. } => "LAY003",
         _ => "LAY004",
     };

@@ -49,7 +49,6 @@ const STEPS: &[Step] = &[
         "libraries stand without their default features",
         &["cargo", "check", "--quiet", "-p", "rawimg", "-p", "talosimg", "--no-default-features"],
     ),
-    step("system", "the built program, asked as a user would", &["bash", ".ci/system.sh"]),
     step("test", "the README's second command", &["cargo", "test", "--workspace"]),
 ];
 
