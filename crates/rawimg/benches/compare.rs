@@ -4,14 +4,19 @@
 //! `cargo bench -p rawimg --bench compare [-- ROUNDS]`. Each measurement is a process of its own, so that its peak
 //! memory can be told; rounds are interleaved, so that a busy machine disturbs all alike.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    reason = "a measuring program: it prints, and stops at any error"
+)]
 
 mod common;
 
 use std::{
     fs::File,
     io::{self, BufWriter, Write as _},
-    os::unix::fs::FileExt as _,
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -39,7 +44,10 @@ impl ReadAt for OnDisk {
         self.1
     }
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
+        #[cfg(unix)]
+        return std::os::unix::fs::FileExt::read_at(&self.0, buffer, offset);
+        #[cfg(windows)]
+        return std::os::windows::fs::FileExt::seek_read(&self.0, buffer, offset);
     }
 }
 
@@ -64,28 +72,26 @@ fn job(name: &str, folder: &Path) {
     let format: Format = kind.parse().unwrap();
     let path = folder.join(format!("ours{}", format.extension()));
     let start = Instant::now();
-    match task {
-        "read" => {
-            let disk = source::open(OnDisk::open(&path)).unwrap();
-            let mut buffer = vec![0; 1 << 20];
-            for at in (0..disk.size()).step_by(1 << 20) {
-                disk.read_exact_at(at, &mut buffer).unwrap();
-            }
+    if task == "read" {
+        let disk = source::open(OnDisk::open(&path)).unwrap();
+        let mut buffer = vec![0; 1 << 20];
+        for at in (0..disk.size()).step_by(1 << 20) {
+            let count = buffer.len().min(usize::try_from(disk.size() - at).unwrap());
+            disk.read_exact_at(at, &mut buffer[..count]).unwrap();
         }
-        _ => {
-            let options = Options { hash_raw: task == "write+hash", ..options };
-            let mut out = BufWriter::with_capacity(1 << 18, File::create(&path).unwrap());
-            let written = if format == Format::Raw {
-                sink::write_raw_sparse(&image, &options, &mut out, &NoProgress)
-            } else {
-                sink::write(&image, format, &options, &mut out, &NoProgress)
-            };
-            let written = written.unwrap();
-            out.flush().unwrap();
-            drop(out);
-            if task == "write+check" {
-                sink::check(OnDisk::open(&path), format, &written, &options, &NoProgress).unwrap();
-            }
+    } else {
+        let options = Options { hash_raw: task == "write+hash", ..options };
+        let mut out = BufWriter::with_capacity(1 << 18, File::create(&path).unwrap());
+        let written = if format == Format::Raw {
+            sink::write_raw_sparse(&image, &options, &mut out, &NoProgress)
+        } else {
+            sink::write(&image, format, &options, &mut out, &NoProgress)
+        };
+        let written = written.unwrap();
+        out.flush().unwrap();
+        drop(out);
+        if task == "write+check" {
+            sink::check(OnDisk::open(&path), format, &written, &options, &NoProgress).unwrap();
         }
     }
     println!("{} {} {}", start.elapsed().as_secs_f64(), peak(), path.metadata().unwrap().len());
@@ -110,8 +116,11 @@ fn ours(name: &str, folder: &Path) -> Row {
     let me = std::env::current_exe().unwrap();
     let output = Command::new(me).arg("--job").arg(name).arg(folder).stderr(Stdio::inherit()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let numbers: Vec<f64> = text.split_whitespace().map(|word| word.parse().unwrap()).collect();
-    Row { wall: numbers[0], cpu: cpu_of_children() - before, peak: numbers[1], size: numbers[2] as u64 }
+    let mut words = text.split_whitespace();
+    let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or(f64::NAN);
+    let (wall, peak) = (number(), number());
+    let size = words.next().and_then(|word| word.parse().ok()).unwrap_or_default();
+    Row { wall, cpu: cpu_of_children() - before, peak, size }
 }
 
 fn theirs(program: &Path, arguments: &[&str], folder: &Path) -> Row {

@@ -3,9 +3,12 @@
 //! Partition tables at both ends, two pieces like boot loaders, a table like FAT's, an arm64 kernel of 31 MB, 66 MiB of
 //! random bytes; the rest is zero. The kernel is the reference's if it is there, else something like it is made.
 
+#![allow(dead_code, clippy::cast_possible_truncation, reason = "every bench uses a part; numbers are cut on purpose")]
+
+use std::sync::Arc;
+
 use imgcore::{Blob, ReadAt};
 use rawimg::Extents;
-use std::sync::Arc;
 
 /// Size of the whole image.
 pub(crate) const SIZE: u64 = 1246 << 20;
@@ -56,8 +59,8 @@ pub(crate) fn image(payload: &Arc<dyn ReadAt>) -> Extents {
     let all = Blob::new("payload", Arc::clone(payload), None);
     let kernel = payload.size() - RANDOM as u64;
     let mut image = Extents::new(SIZE);
-    let table: Vec<u8> = (0..512 * 33).map(|n| if n % 128 < 56 { (n * 7 % 251) as u8 } else { 0 }).collect();
-    let fat: Vec<u8> = (2_u32..60_000).flat_map(|n| n.to_le_bytes()).collect();
+    let table: Vec<u8> = (0..512 * 33_u32).map(|n| if n % 128 < 56 { (n * 7 % 251) as u8 } else { 0 }).collect();
+    let fat: Vec<u8> = (2_u32..60_000).flat_map(u32::to_le_bytes).collect();
     let random = kernel..payload.size();
     for (offset, label, content) in [
         (512, "GPT", table.clone().into()),

@@ -29,9 +29,51 @@ const PIECE: usize = 256 << 10;
 /// [`Mismatch`](ErrorKind::Mismatch) with the bytes of the image that differ, [`Damaged`](ErrorKind::Damaged) if the
 /// file does not decode or is not the file that was written, [`Cancelled`](ErrorKind::Cancelled),
 /// [`Io`](ErrorKind::Io).
+#[expect(clippy::needless_pass_by_value, reason = "a file is shared by name everywhere, as in `source::open`")]
 pub fn check(
     file: Arc<dyn ReadAt>,
     format: Format,
+    written: &Written,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    run(&*file, format, None, written, options, progress)
+}
+
+/// [`check`] of a raw file with holes: zeros outside `data`, the sorted ranges that the file system says hold data
+/// (`SEEK_DATA`), are not read. Reading the holes of a large image costs more than everything else.
+///
+/// ```
+/// use std::{io::Cursor, sync::Arc};
+/// use imgcore::NoProgress;
+/// use rawimg::{Extents, sink};
+///
+/// let mut disk = Extents::new(64 << 20);
+/// disk.insert(32_768, "loader", vec![0x52; 9000].into())?;
+/// let (options, mut file) = (sink::Options::default(), Cursor::new(Vec::new()));
+/// let written = sink::write_raw_sparse(&disk, &options, &mut file, &NoProgress)?;
+/// let data = [32_768..45_056, (64 << 20) - 4096..64 << 20];
+/// sink::check_raw_sparse(Arc::new(file.into_inner()), &data, &written, &options, &NoProgress)?;
+/// # Ok::<(), rawimg::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`check`].
+#[expect(clippy::needless_pass_by_value, reason = "as `check`")]
+pub fn check_raw_sparse(
+    file: Arc<dyn ReadAt>,
+    data: &[Range<u64>],
+    written: &Written,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    run(&*file, Format::Raw, Some(data), written, options, progress)
+}
+
+fn run(
+    file: &dyn ReadAt,
+    format: Format,
+    data: Option<&[Range<u64>]>,
     written: &Written,
     options: &Options,
     progress: &dyn Progress,
@@ -49,12 +91,12 @@ pub fn check(
         return Err(damaged(file.size().min(written.size), problem));
     }
     progress.start(task, Some(written.raw_size));
-    let job = Job { file: &*file, written, threads: options.threads(), task, progress };
+    let job = Job { file, written, threads: options.threads(), task, progress };
     thread::scope(|scope| {
         // The units of a raw file cover every byte of it: its digest would only read it twice.
         let digest = (format != Format::Raw).then(|| scope.spawn(|| job.digest()));
         let content = match format {
-            Format::Raw => job.raw(),
+            Format::Raw => job.raw(data),
             #[cfg(feature = "xz")]
             Format::Xz => job.xz(),
             #[cfg(feature = "zst")]
@@ -154,16 +196,20 @@ impl Job<'_> {
         }
     }
 
-    /// The units are read and compared on all threads; long runs of zeros in pieces.
-    fn raw(&self) -> Result<(), Error> {
+    /// The units are read and compared on all threads; long runs of zeros in pieces, and only where there is data.
+    fn raw(&self, data: Option<&[Range<u64>]>) -> Result<(), Error> {
         const STEP: u64 = 4 << 20;
         let mut pieces: Vec<(Range<u64>, &UnitSum)> = Vec::new();
         for unit in &self.written.units {
-            let mut at = unit.range.start;
-            while at < unit.range.end {
-                let end = unit.range.end.min(at + STEP);
-                pieces.push((at..end, unit));
-                at = end;
+            let everywhere = std::slice::from_ref(&unit.range);
+            for part in data.filter(|_| unit.zero).unwrap_or(everywhere) {
+                let mut at = unit.range.start.max(part.start);
+                let end = unit.range.end.min(part.end);
+                while at < end {
+                    let next = end.min(at + STEP);
+                    pieces.push((at..next, unit));
+                    at = next;
+                }
             }
         }
         let buffer = || vec![0; PIECE];

@@ -207,7 +207,7 @@ mod tests {
     #[cfg(feature = "gz")]
     #[test]
     fn joined_crc32_equals_the_crc_of_the_whole() {
-        let bytes: Vec<u8> = (0..70_000_u32).map(|i| (i * 7 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..70_000_u32).map(|i| ((i * 7) >> 3) as u8).collect();
         for cut in [0, 1, 5, 65_536, bytes.len()] {
             let (a, b) = bytes.split_at(cut);
             let joined = crc32_join(crc32fast::hash(a), crc32fast::hash(b), b.len() as u64);
@@ -218,7 +218,7 @@ mod tests {
     #[cfg(feature = "zst")]
     #[test]
     fn xxh64_equals_its_reference_in_any_pieces() {
-        let bytes: Vec<u8> = (0..1000_u32).map(|i| (i * i >> 4) as u8).collect();
+        let bytes: Vec<u8> = (0..1000_u32).map(|i| ((i * i) >> 4) as u8).collect();
         for cut in 0..100 {
             let mut ours = Xxh64::new();
             let (a, b) = bytes.split_at(cut * 3);

@@ -48,7 +48,9 @@ impl Bits {
 
     /// A Huffman code: its bits come highest first.
     fn code(&mut self, bits: &[u8]) {
-        bits.iter().for_each(|bit| self.put(u32::from(*bit), 1));
+        for bit in bits {
+            self.put(u32::from(*bit), 1);
+        }
     }
 }
 
@@ -197,4 +199,29 @@ pub(super) fn write(
     flush(&mut file.out)?;
     let (_, digest, size) = file.out.finish();
     Ok(Written { size, digest, raw_size: image.len(), raw_digest: summary.raw_digest, units: summary.units })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_a_few_bits_and_then_zero_bytes() {
+        // sinks.md §7: 1 GiB begins so, and costs one byte per 1032 zeros.
+        let (head, zeros, tail) = zero_block(1 << 30);
+        assert_eq!(head[..14], [0xEC, 0xC1, 0x81, 0, 0, 0, 0, 0x80, 0xA0, 0xFD, 0xA9, 0x17, 0xA9, 2]);
+        assert_eq!(zeros, (1 << 30) / 1032 - 1);
+        assert!(tail.len() < 100, "{}", tail.len());
+    }
+
+    #[test]
+    fn every_short_run_of_zeros_inflates_to_itself() {
+        for count in (1..1100).chain([1032 * 7, 1032 * 7 + 1, 65_536]) {
+            let (head, zeros, tail) = zero_block(count);
+            let stream = [&head[..], &vec![0; usize::try_from(zeros).unwrap()], &tail, &LAST_BLOCK].concat();
+            let mut raw = Vec::new();
+            std::io::Read::read_to_end(&mut flate2::read::DeflateDecoder::new(&stream[..]), &mut raw).expect("deflate");
+            assert!(raw == vec![0; usize::try_from(count).unwrap()], "{count}");
+        }
+    }
 }

@@ -98,8 +98,9 @@ pub(super) fn run<E: Encode>(
         } else {
             (None, None)
         };
-        let sums = consume(&line, image.len(), total, task, progress, feed, consumer)?;
-        // The feed is gone with `consume`, so the hash ends.
+        let sums = consume(&line, image.len(), total, task, progress, feed.as_ref(), consumer)?;
+        // Without its feed the hash ends.
+        drop(feed);
         let raw_digest = hash.map(|hash| hash.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         Ok::<_, Error>(Summary { units: sums, raw_digest })
     })?;
@@ -283,13 +284,13 @@ fn consume<N>(
     total: u64,
     task: &str,
     progress: &dyn Progress,
-    feed: Option<mpsc::SyncSender<Piece>>,
+    feed: Option<&mpsc::SyncSender<Piece>>,
     consumer: &mut dyn Consume<N>,
 ) -> Result<Vec<UnitSum>, Error> {
     let mut sums = Vec::new();
     let mut position = 0;
     let send = |piece| {
-        if let Some(feed) = &feed {
+        if let Some(feed) = feed {
             // It fails only if the hash thread panicked, which its join reports.
             let _ = feed.send(piece);
         }

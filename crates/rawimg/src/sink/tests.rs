@@ -1,4 +1,6 @@
 //! Round trips through decoders that we did not write, and the promises of the module.
+#![cfg(all(feature = "xz", feature = "zst", feature = "gz"))]
+#![allow(clippy::disallowed_methods, clippy::cast_possible_truncation, reason = "tests of small things")]
 
 use std::{
     io::{Cursor, Read},
@@ -52,7 +54,7 @@ fn code(len: usize, seed: u64) -> Vec<u8> {
         // The minimum of two rolls: some words are frequent.
         let word = (roll % 200).min((roll >> 20) % 200) as usize;
         bytes.extend_from_slice(&words[word]);
-        if roll >> 40 & 3 == 0 {
+        if (roll >> 40).is_multiple_of(4) {
             bytes.push((roll >> 50) as u8 & 0x3F);
         }
     }
@@ -152,7 +154,8 @@ fn workers_and_cuts_change_nothing() {
         let len = (rng.next() % 700_000) as usize + 1;
         let piece = &raw[at..raw.len().min(at + len)];
         let blob = Blob::from_bytes("piece", piece);
-        cut.insert(at as u64, "piece", if len % 2 == 0 { blob.into() } else { piece.into() }).expect("no overlap");
+        cut.insert(at as u64, "piece", if len.is_multiple_of(2) { blob.into() } else { piece.into() })
+            .expect("no overlap");
         at += len;
     }
     for format in Format::ALL {
@@ -170,9 +173,12 @@ fn workers_and_cuts_change_nothing() {
 #[test]
 fn the_bytes_stay_what_they_are() {
     let image = mixed();
-    for (format, size, digest) in
-        [(Format::Raw, 24_129_593, "0"), (Format::Xz, 0, "0"), (Format::Zst, 0, "0"), (Format::Gz, 0, "0")]
-    {
+    for (format, size, digest) in [
+        (Format::Raw, 24_129_593, "863d11821c3f6618e369f0b1889815c60e32d879131bbfc7abf69b7f651f57b6"),
+        (Format::Xz, 3_506_812, "42087ed37883fa8984892655b8ac460a0aea81c4eac4d6dc5731b49107e09617"),
+        (Format::Zst, 3_524_697, "bc38dc58122f8ed036b1aa092630823d97506425e33ae976b7fe05274af0c8cf"),
+        (Format::Gz, 3_531_444, "57c826638cb23628271854a251e5e47e9603d372df4a733dd7b4a1673962de3a"),
+    ] {
         let (_, written) = write_to_vec(&image, format, 2);
         assert_eq!((written.size, written.digest.hex().as_str()), (size, digest), "{format}");
     }
@@ -352,5 +358,98 @@ fn errors_of_either_end_come_out() {
         );
         let error = write(&broken, format, &options, &mut Vec::new(), &NoProgress).expect_err("broken");
         assert_eq!(error.to_string(), "reading bytes 7340032..8388608 of the image: bad sector");
+    }
+}
+
+/// The repeated offsets that one row of data leaves must not reach the next (`sinks.md` §6).
+#[test]
+fn stitched_rows_of_zstd_blocks_do_not_see_each_other() {
+    let mib = MIB as u64;
+    let parts: Vec<_> = (0..8).map(|n| (n * 3 * mib, code(2 * MIB, 40 + n))).collect();
+    let image = image(24 * mib, &parts);
+    let (file, written) = write_to_vec(&image, Format::Zst, 2);
+    assert!(decode(Format::Zst, &file) == bytes_of(&image));
+    // One frame only: a decoder that stops after the first has everything.
+    let mut single = zstd::stream::read::Decoder::new(&file[..]).expect("zstd").single_frame();
+    assert_eq!(std::io::copy(&mut single, &mut std::io::sink()).ok(), Some(24 * mib));
+    assert!(single.finish().buffer().is_empty());
+    check(Arc::new(file), Format::Zst, &written, &Options::default(), &NoProgress).expect("sound");
+}
+
+#[test]
+fn zeros_cost_next_to_nothing() {
+    let image = image(4 << 30, &[(1 << 30, vec![1; 512])]);
+    for (format, most) in [(Format::Xz, 760_000), (Format::Zst, 132_000), (Format::Gz, 4_170_000)] {
+        let mut out = Vec::new();
+        let options = Options { workers: 2, hash_raw: false };
+        let written = write(&image, format, &options, &mut out, &NoProgress).expect("memory");
+        assert!(written.size < most, "{format}: {}", written.size);
+        if format == Format::Xz {
+            // The equal blocks are decoded once.
+            check(Arc::new(out), format, &written, &options, &NoProgress).expect("sound");
+        }
+    }
+}
+
+/// A file that holds other bytes than were planned is refused, with the place.
+#[test]
+fn the_check_finds_what_the_plan_does_not_say() {
+    let good = mixed();
+    let mut raw = bytes_of(&good);
+    for format in Format::ALL {
+        let (_, planned) = write_to_vec(&good, format, 2);
+        // One bit in the middle of data, one in the middle of zeros.
+        for place in [4 * MIB + 17, 10 * MIB + MIB / 2] {
+            raw[place] ^= 4;
+            let other = image(raw.len() as u64, &[(0, raw.clone())]);
+            raw[place] ^= 4;
+            let (file, found) = write_to_vec(&other, format, 2);
+            // A writer that lies about the file itself but not about the plan.
+            let written = Written { size: found.size, digest: found.digest, ..planned.clone() };
+            let error = check(Arc::new(file), format, &written, &Options { workers: 3, hash_raw: false }, &NoProgress)
+                .expect_err("another image");
+            let ErrorKind::Mismatch { range, .. } = error.kind() else { panic!("{format}: {error}") };
+            assert!(range.contains(&(place as u64)) && range.end - range.start <= 4 << 20, "{format}: {error}");
+        }
+        let (file, found) = write_to_vec(&image(20 << 20, &[]), format, 1);
+        let written = Written { size: found.size, digest: found.digest, ..planned.clone() };
+        check(Arc::new(file), format, &written, &Options::default(), &NoProgress).expect_err("too short");
+    }
+}
+
+/// Damage of any kind in a finished file is found, and nothing panics.
+#[test]
+fn the_check_finds_any_damage() {
+    let mib = MIB as u64;
+    let image = image(3 * mib + 100, &[(10, code(50_000, 60)), (2 * mib, noise(10_000, 61))]);
+    for format in Format::ALL {
+        let (file, written) = write_to_vec(&image, format, 1);
+        let mut bad = 0;
+        testkit::mutants(7, 400, &file, |mutant| {
+            let file: Arc<dyn imgcore::ReadAt> = Arc::new(mutant.to_vec());
+            let found = check(file, format, &written, &Options { workers: 2, hash_raw: false }, &NoProgress);
+            assert_eq!(found.is_ok(), Digest::of(mutant) == written.digest, "{format}");
+            bad += usize::from(found.is_err());
+        });
+        assert!(bad > 300, "{format}: {bad}");
+    }
+}
+
+#[test]
+fn the_holes_of_a_raw_file_need_not_be_read() {
+    let image = image(40 << 20, &[(5 << 20, code(3000, 70)), (30 << 20, noise(100, 71))]);
+    let (file, written) = write_to_vec(&image, Format::Raw, 1);
+    let data = [5 << 20..(5 << 20) + 4096, 30 << 20..(30 << 20) + 4096, (40 << 20) - 4096..40 << 20];
+    let options = Options { workers: 2, hash_raw: false };
+    let check = |file: &[u8]| check_raw_sparse(Arc::new(file.to_vec()), &data, &written, &options, &NoProgress);
+    check(&file).expect("sound");
+    for place in [(5 << 20) + 10, (5 << 20) + 4000, (30 << 20) + 5, (40 << 20) - 1] {
+        let mut file = file.clone();
+        file[place] ^= 1;
+        let error = check(&file).expect_err("damaged");
+        assert!(
+            matches!(error.kind(), ErrorKind::Mismatch { range, .. } if range.contains(&(place as u64))),
+            "{error}"
+        );
     }
 }

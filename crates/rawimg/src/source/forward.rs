@@ -15,7 +15,8 @@ use super::Limits;
 use crate::{Error, ErrorKind};
 
 /// Size of the pieces that are kept or dropped.
-const CELL: usize = 64 << 10;
+const CELL: usize = 1 << CELL_BITS;
+const CELL_BITS: u32 = 16;
 /// Bytes read from the file at once.
 const READ: usize = 256 << 10;
 
@@ -39,8 +40,8 @@ impl ReadAt for Cells {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let number = usize::try_from(offset / CELL as u64).unwrap_or(usize::MAX);
-        let inside = usize::try_from(offset % CELL as u64).unwrap_or_default();
+        let number = usize::try_from(offset >> CELL_BITS).unwrap_or(usize::MAX);
+        let inside = usize::try_from(offset & (CELL as u64).wrapping_sub(1)).unwrap_or_default();
         let count = buffer.len().min(left).min(CELL.saturating_sub(inside));
         let (Some(cell), Some(buffer)) = (self.cells.get(number), buffer.get_mut(..count)) else { return Ok(0) };
         match cell {

@@ -36,7 +36,7 @@ pub(crate) mod xz_block;
 #[cfg(feature = "xz")]
 pub(crate) mod xz_index;
 
-#[cfg(all(test, feature = "xz", feature = "zst", feature = "gz"))]
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

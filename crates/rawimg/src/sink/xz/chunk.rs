@@ -5,7 +5,7 @@
 
 use super::{
     model::{MATCH_MAX, Model},
-    range::{BUFFER, RangeCoder},
+    range::{self, BUFFER, RangeCoder},
 };
 
 /// Most bytes that one stored chunk holds.
@@ -74,7 +74,7 @@ impl<'a> Writer<'a> {
             let part = count.min(CODED_MAX);
             let control = if self.first { 0xE0 } else { 0xC0 };
             self.first = false;
-            let mut buffer = [0; BUFFER];
+            let mut buffer = range::buffer();
             let code = zero_code(part, &mut buffer);
             let ([_, high, a, b], [.., c, d]) =
                 (((part - 1) as u32).to_be_bytes(), ((code.len() - 1) as u32).to_be_bytes());

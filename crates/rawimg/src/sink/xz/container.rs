@@ -52,7 +52,7 @@ pub(super) fn block(kind: Kind, chunks: &[u8], raw: u64, crc64: u64, out: &mut V
     push_number(out, raw);
     // Filter LZMA2 with one property byte.
     out.extend([0x21, 1, if kind == Kind::Zeros { DICTIONARY_4_KIB } else { DICTIONARY_1_MIB }]);
-    out[0] = (out.len().next_multiple_of(4) / 4) as u8;
+    out[0] = out.len().div_ceil(4) as u8;
     seal(out);
     let unpadded = (out.len() + chunks.len() + 8) as u64;
     out.extend_from_slice(chunks);

@@ -9,7 +9,7 @@ use super::{
     chunk,
     finder::{Finder, Match, common},
     model::{MATCH_MAX, Model},
-    range::{BUFFER, RangeCoder},
+    range::{self, BUFFER, RangeCoder},
 };
 
 /// lc 2, lp 2, pb 2: 3 % smaller than the usual 3, 0, 2 on arm64 code, which is most of an image, and 1 % larger on
@@ -28,8 +28,7 @@ pub(super) struct Encoder {
 
 impl Encoder {
     pub(super) fn new() -> Self {
-        let coded = vec![0; BUFFER].into_boxed_slice().try_into().unwrap_or_else(|_| Box::new([0; BUFFER]));
-        Self { model: Box::new(Code::NEW), finder: Finder::new(), coded }
+        Self { model: Box::new(Code::NEW), finder: Finder::new(), coded: range::buffer() }
     }
 
     /// Begins a block: matches do not reach behind it.
@@ -89,7 +88,7 @@ fn parse(
             continue;
         }
         // Four bytes at a far distance cost more than four literals.
-        if length < 4 || (length == 4 && distance >= 1 << 16) {
+        if length < 3 || (length == 4 && distance >= 1 << 16) {
             one_byte(model, rc, data, position);
             position += 1;
             continue;
@@ -99,7 +98,7 @@ fn parse(
             let better = (next.length >= length && next.distance < distance)
                 || (next.length == length + 1 && !much_farther(distance, next.distance))
                 || next.length > length + 1
-                || (next.length + 1 >= length && next.length >= 4 && much_farther(next.distance, distance));
+                || (next.length + 1 >= length && next.length >= 3 && much_farther(next.distance, distance));
             if better || repeats_reach(model, data, position + 1, length - 1) {
                 one_byte(model, rc, data, position);
                 position += 1;
@@ -164,6 +163,7 @@ fn pass(finder: &mut Finder, data: &[u8], places: Range<usize>) {
     if places.len() <= 64 {
         places.for_each(|place| finder.skip(data, place));
     } else {
-        (places.start..places.start + 32).chain(places.end - 32..places.end).for_each(|place| finder.skip(data, place));
+        (places.start..places.start + 32).for_each(|place| finder.skip(data, place));
+        (places.end - 32..places.end).for_each(|place| finder.skip(data, place));
     }
 }

@@ -106,3 +106,67 @@ pub(super) fn write(
     let (_, digest, size) = file.out.finish();
     Ok(Written { size, digest, raw_size: image.len(), raw_digest: summary.raw_digest, units: summary.units })
 }
+
+#[cfg(test)]
+mod tests {
+    use imgcore::Digest;
+
+    use super::*;
+
+    fn chunks_of(make: impl FnOnce(&mut chunk::Writer<'_>)) -> Vec<u8> {
+        let mut chunks = Vec::new();
+        let mut writer = chunk::Writer::new(&mut chunks);
+        make(&mut writer);
+        writer.finish();
+        chunks
+    }
+
+    #[test]
+    fn chunks_of_zeros_are_those_of_the_specification() {
+        // sinks.md §5.2
+        let chunks = chunks_of(|writer| writer.zeros(2 << 20));
+        let (header, code) = chunks[..chunks.len() - 1].split_at(6);
+        assert_eq!(header, [0xFF, 0xFF, 0xFF, 1, 0x5A, 0]);
+        assert_eq!(code.len(), 347);
+        assert_eq!(Digest::of(code).hex(), "0c9a1d39fcc7bd356605ddb967578be6395d18a14ac2b814f6045c7226f8dd1e");
+        for (count, size) in [(1 << 20, 199), (64 << 10, 60)] {
+            assert_eq!(chunks_of(|writer| writer.zeros(count)).len(), 6 + size + 1, "{count}");
+        }
+        let later = chunks_of(|writer| {
+            writer.zeros(2 << 20);
+            writer.zeros(2 << 20);
+        });
+        assert_eq!(later[353..359], [0xDF, 0xFF, 0xFF, 1, 0x5A, 0]);
+    }
+
+    #[test]
+    fn a_block_of_zeros_is_that_of_the_specification() {
+        let (block, record) = zero_block(4 << 20);
+        assert_eq!((block.len(), record), (732, Record { unpadded: 731, raw: 4 << 20 }));
+        assert_eq!(block[..16], [3, 0xC0, 0xC3, 5, 0x80, 0x80, 0x80, 2, 0x21, 1, 0, 0, 0xFE, 0x42, 0xEC, 0xD2]);
+        assert_eq!(Digest::of(&block).hex(), "31007156e7416557114d32fa8d56b877278dfce47136e6d0c3d865a39bb988f7");
+    }
+
+    #[test]
+    fn data_that_does_not_shrink_is_stored_and_the_coder_starts_anew() {
+        let mut noise = vec![0; 200_000];
+        let mut state = 1_u64;
+        noise.fill_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as u8
+        });
+        let block = [&vec![b'a'; 1000][..], &noise, &vec![b'b'; 1000]].concat();
+        let mut encoder = Encoder::new();
+        encoder.start_block();
+        let chunks = chunks_of(|writer| encoder.encode(&block, 0..block.len(), writer));
+        assert!(chunks.len() < block.len() + 100, "{}", chunks.len());
+        let mut decoded = Vec::new();
+        let mut file = container::STREAM_HEADER.to_vec();
+        let mut whole = Vec::new();
+        let record = container::block(Kind::Payload, &chunks, block.len() as u64, checksum::crc64(&block), &mut whole);
+        file.extend(whole);
+        file.extend(container::end(&[record]));
+        std::io::Read::read_to_end(&mut liblzma::read::XzDecoder::new(&file[..]), &mut decoded).expect("sound");
+        assert!(decoded == block);
+    }
+}

@@ -82,6 +82,8 @@ pub(super) struct Model<const LC: u32, const LP: u32, const PB: u32> {
 }
 
 impl<const LC: u32, const LP: u32, const PB: u32> Model<LC, LP, PB> {
+    /// All probabilities one half.
+    #[expect(clippy::large_stack_arrays, reason = "24 KiB, copied from static memory")]
     pub(super) const NEW: Self = Self {
         is_match: [[HALF; POS_STATES]; STATES],
         is_rep: [HALF; STATES],
@@ -167,7 +169,7 @@ impl<const LC: u32, const LP: u32, const PB: u32> Model<LC, LP, PB> {
             tree::<6, 64>(rc, probs, distance);
             return;
         }
-        let top = 31 - distance.leading_zeros();
+        let top = distance.ilog2();
         let slot = top * 2 + ((distance >> (top - 1)) & 1);
         tree::<6, 64>(rc, probs, slot);
         let footer = top - 1;

@@ -8,6 +8,11 @@
 pub(super) const BUFFER: usize = 1 << 17;
 const MASK: usize = BUFFER - 1;
 
+/// An empty buffer.
+pub(super) fn buffer() -> Box<[u8; BUFFER]> {
+    vec![0; BUFFER].try_into().unwrap_or_else(|_| unreachable!("the vector has this length"))
+}
+
 /// A probability: of the bit being 0, in 1/2048.
 pub(super) type Prob = u16;
 /// One half.
