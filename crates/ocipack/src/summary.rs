@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     media::{self, Meaning},
-    read::{self, ArchiveView, Compression, Format, ImageView, NodeKind, Options, Role},
+    read::{self, ArchiveView, Compression, Format, ImageView, NodeKind, Options, Role, Tree},
 };
 
 /// Entries of one image that are printed for people.
@@ -118,15 +118,14 @@ impl Summary {
         let mut report = Report::new();
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         let mut images = Vec::new();
-        for image in &view.images {
+        view.each_tree(true, &mut |image, tree, more| {
             let base = image.platform.as_ref().map_or_else(|| role(image.role).to_owned(), ToString::to_string);
             let count = names.entry(base.clone()).or_default();
             *count += 1;
             let name = if *count == 1 { base } else { format!("{base}#{count}") };
-            let (image, more) = summarise(view, image, name);
-            images.push(image);
+            images.push(summarise(view, image, &tree, name));
             report.extend(more);
-        }
+        });
         let index = view.root.as_ref().filter(|root| media::meaning(&root.media_type) == Some(Meaning::Index));
         let index = index.map(|root| root.digest);
         let summary = Self {
@@ -223,12 +222,8 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-fn summarise(view: &ArchiveView, image: &ImageView, name: String) -> (ImageSummary, Report) {
+fn summarise(view: &ArchiveView, image: &ImageView, tree: &Tree, name: String) -> ImageSummary {
     let place = |digest: Option<Digest>| digest.and_then(|digest| view.place(&digest)).map_or(0, |range| range.start);
-    let (tree, report) = match image.role {
-        Role::Image => image.tree_with_digests(),
-        Role::Attestation | Role::Artifact => Default::default(),
-    };
     let entries = tree.iter().map(|(path, node)| {
         let (size, digest, target) = match &node.kind {
             NodeKind::File { size, digest, .. } => (Some(*size), *digest, None),
@@ -253,7 +248,7 @@ fn summarise(view: &ArchiveView, image: &ImageView, name: String) -> (ImageSumma
         image.manifest.as_ref().map(|document| document.digest),
         image.config.as_ref().map(|document| document.digest),
     );
-    let summary = ImageSummary {
+    ImageSummary {
         name,
         role: role(image.role),
         manifest,
@@ -266,8 +261,7 @@ fn summarise(view: &ArchiveView, image: &ImageView, name: String) -> (ImageSumma
         layers: layers.collect(),
         entries: entries.collect(),
         offset: place(manifest.or(config)),
-    };
-    (summary, report)
+    }
 }
 
 /// Foreign text on somebody's terminal: control characters become `?`.

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::{Config, Document, media, rules};
 
+/// Digests of members by where they start: an image may name one a thousand times.
+type Hashed = BTreeMap<u64, Digest>;
+
 /// Reads `manifest.json`. Beside an index its images must be the index's; alone they are all there is.
 pub(super) fn read(graph: &mut Graph<'_>, members: &Members, manifest: &Blob, view: &mut ArchiveView) {
     let parsed: Result<Vec<json::DockerImage>, String> = manifest
@@ -32,16 +35,17 @@ pub(super) fn read(graph: &mut Graph<'_>, members: &Members, manifest: &Blob, vi
         graph.findings.say(rules::NESTING, format!("manifest.json names {count} images, at most {limit} are read"));
         images.truncate(limit);
     }
+    let mut hashed = Hashed::new();
     for image in images {
         view.tags.extend(image.repo_tags.clone().unwrap_or_default());
-        read_image(graph, members, image);
+        read_image(graph, members, image, &mut hashed);
     }
     view.tags.sort();
     view.tags.dedup();
 }
 
-fn read_image(graph: &mut Graph<'_>, members: &Members, mut image: json::DockerImage) {
-    let Some((digest, config)) = member(graph, members, &image.config) else { return };
+fn read_image(graph: &mut Graph<'_>, members: &Members, mut image: json::DockerImage, hashed: &mut Hashed) {
+    let Some((digest, config)) = member(graph, members, &image.config, hashed) else { return };
     if config.size() > graph.options.limits.document {
         let (name, limit) = (quote(image.config.as_bytes()), graph.options.limits.document);
         return graph
@@ -55,7 +59,7 @@ fn read_image(graph: &mut Graph<'_>, members: &Members, mut image: json::DockerI
     graph.cut_layers(&mut image.layers, digest);
     let (mut layers, count) = (Vec::new(), image.layers.len());
     for name in &image.layers {
-        if let Some((digest, data)) = member(graph, members, name) {
+        if let Some((digest, data)) = member(graph, members, name, hashed) {
             let compression = Compression::sniff(&data).unwrap_or(Compression::None);
             let (size, media_type) = (data.size(), String::new());
             layers.push(LayerView { digest, size, media_type, diff_id: None, compression, data: Some(data) });
@@ -97,7 +101,7 @@ fn read_image(graph: &mut Graph<'_>, members: &Members, mut image: json::DockerI
 }
 
 /// A member that `manifest.json` names, held to the digest in its name if there is one.
-fn member(graph: &mut Graph<'_>, members: &Members, name: &str) -> Option<(Digest, Blob)> {
+fn member(graph: &mut Graph<'_>, members: &Members, name: &str, hashed: &mut Hashed) -> Option<(Digest, Blob)> {
     let shown = quote(name.as_bytes());
     let found = paths::clean(name.as_bytes()).ok().and_then(|name| Some((members.range(&name)?, members.blob(&name)?)));
     let Some((range, blob)) = found else {
@@ -109,7 +113,8 @@ fn member(graph: &mut Graph<'_>, members: &Members, name: &str) -> Option<(Diges
     if let Some(digest) = named.filter(|digest| graph.refers_to(digest)) {
         return Some((digest, blob));
     }
-    let digest = match blob.compute_digest() {
+    let known = hashed.get(&range.start).copied();
+    let digest = match known.map_or_else(|| blob.compute_digest(), Ok) {
         Ok(digest) => digest,
         Err(error) => {
             graph.findings.say(rules::MEDIUM, format!("{shown}: {error}"));
@@ -117,6 +122,9 @@ fn member(graph: &mut Graph<'_>, members: &Members, name: &str) -> Option<(Diges
         }
     };
     graph.mark_seen(digest, &blob);
+    if hashed.insert(range.start, digest).is_some() {
+        return Some((digest, blob));
+    }
     // `HEX.json`, `sha256:HEX`, `HEX.tar.gz`, `blobs/sha256/HEX`; in `HEX/layer.tar` the name is another digest's, and
     // `HEX.tar` is named by the tar inside or by something else, depending on who wrote it.
     let (_, last) = paths::split(name);

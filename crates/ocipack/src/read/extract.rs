@@ -16,7 +16,7 @@ use imgcore::Blob;
 
 use super::{
     Compression, ImageView, Node, NodeKind, Tree,
-    walk::{Failure, Marked, Next, walk},
+    walk::{Budget, Failure, Marked, Next, walk},
 };
 use crate::{Error, ErrorKind};
 
@@ -83,8 +83,7 @@ impl ImageView {
     ) -> Result<(), Error> {
         let Some(view) = self.layers.get(layer) else { return Ok(()) };
         let mut at = String::new();
-        let mut unpacked = self.options.limits.unpacked;
-        let walked = walk(view, &self.options.limits, &mut unpacked, &mut |header, data| {
+        let walked = walk(view, &self.options.limits, &mut Budget::default(), &mut |header, data| {
             if let Some(path) = wanted.remove(&header.data) {
                 path.clone_into(&mut at);
                 sink(path, header.size, &mut Marked(data))?;

@@ -58,9 +58,19 @@ use crate::{BlobSource, Document, media, rules};
 
 use findings::quote;
 
-/// Opens an archive: a tar with an OCI layout, Docker's format, or both.
+/// Opens an archive: a tar with an OCI layout, Docker's format, or both. Digests and sizes of all blobs are checked; what is
+/// inside the layers is not: see [`verify`].
 pub fn open(data: Arc<dyn ReadAt>) -> (Option<ArchiveView>, Report) {
     open_with(data, Options::default())
+}
+
+/// Opens an archive and unpacks every layer in passing: everything that can be known to be wrong with it.
+pub fn verify(data: Arc<dyn ReadAt>) -> (Option<ArchiveView>, Report) {
+    let (view, mut report) = open(data);
+    if let Some(view) = &view {
+        report.extend(view.verify());
+    }
+    (view, report)
 }
 
 /// Opens an archive, with options.

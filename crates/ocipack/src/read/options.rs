@@ -38,11 +38,12 @@ pub struct Limits {
     pub entries: u64,
     /// Bytes of all paths of an image.
     pub path_bytes: u64,
-    /// Unpacked bytes of all layers of an image.
+    /// Unpacked bytes of all layers of an image; of all images together in
+    /// [`verify`](super::ArchiveView::verify).
     pub unpacked: u64,
     /// Unpacked bytes that are fine whatever they were packed in.
     pub ratio_floor: u64,
-    /// Beyond the floor, unpacked bytes for one packed byte. gzip reaches 1030 on zeros, real layers stay below 20.
+    /// Beyond the floor, unpacked bytes for one packed byte of all layers so far. gzip reaches 1030 on zeros, real layers stay below 20.
     pub ratio: u64,
 }
 
@@ -56,7 +57,7 @@ impl Default for Limits {
             entries: 262_144,
             path_bytes: 32 << 20,
             unpacked: 16 << 30,
-            ratio_floor: 256 << 20,
+            ratio_floor: 128 << 20,
             ratio: 100,
         }
     }

@@ -8,7 +8,7 @@
 )]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read},
 };
 
@@ -19,7 +19,7 @@ use super::{
     findings::{Findings, quote},
     paths,
     tar::{EntryKind, Header},
-    walk::{Failure, Marked, Next, walk},
+    walk::{Budget, Failure, Marked, Next, walk},
 };
 use crate::{Error, ErrorKind, portable, rules};
 
@@ -106,7 +106,11 @@ impl Tree {
     /// Nothing there, or links in a circle.
     pub fn resolve(&self, path: &str) -> Result<(String, &Node), Error> {
         let missing = |at: &str| {
-            let nearest = imgcore::nearest(at, self.nodes.keys().map(String::as_str)).map(str::to_owned);
+            // Among its neighbours only: an image may have a quarter of a million names.
+            let (folder, _) = paths::split(at);
+            let neighbours = below(&self.nodes, folder).map(|(path, _)| path.as_str());
+            let neighbours = neighbours.filter(|path| paths::split(path).0 == folder).take(10_000);
+            let nearest = imgcore::nearest(at, neighbours).map(str::to_owned);
             Error::from(ErrorKind::Missing { path: path.to_owned(), nearest })
         };
         let mut at = path.trim_matches('/').to_owned();
@@ -138,7 +142,7 @@ impl Tree {
     }
 
     /// Reads all layers of an image.
-    pub(super) fn read(image: &ImageView, digests: bool) -> (Self, Report) {
+    pub(super) fn read(image: &ImageView, digests: bool, budget: &mut Budget) -> (Self, Report) {
         let mut builder = Builder {
             image,
             tree: Self::default(),
@@ -146,13 +150,13 @@ impl Tree {
             entries: 0,
             path_bytes: 0,
             full: false,
+            cleared: BTreeSet::new(),
             digests,
         };
-        let mut unpacked = image.options.limits.unpacked;
         for (index, layer) in image.layers.iter().enumerate() {
             // A layer that is missing was reported when the archive was opened.
             if layer.data.is_some() && !builder.full {
-                builder.layer(index, layer, &mut unpacked);
+                builder.layer(index, layer, budget);
             }
         }
         builder.portability();
@@ -173,13 +177,16 @@ struct Builder<'a> {
     entries: u64,
     path_bytes: u64,
     full: bool,
+    /// Folders that hold nothing of lower layers any more: looking again costs time and finds nothing.
+    cleared: BTreeSet<String>,
     digests: bool,
 }
 
 impl Builder<'_> {
-    fn layer(&mut self, index: usize, layer: &LayerView, unpacked: &mut u64) {
+    fn layer(&mut self, index: usize, layer: &LayerView, budget: &mut Budget) {
+        self.cleared.clear();
         let limits = self.image.options.limits.clone();
-        let walked = walk(layer, &limits, unpacked, &mut |header, data| {
+        let walked = walk(layer, &limits, budget, &mut |header, data| {
             let digest = if self.digests && header.kind == EntryKind::File { Some(hash(data)?) } else { None };
             self.entry(index, layer, header, digest);
             Ok(if self.full { Next::Stop } else { Next::Go })
@@ -379,6 +386,9 @@ impl Builder<'_> {
 
     /// Removes what lower layers put below a folder.
     fn remove_below(&mut self, path: &str, index: usize) {
+        if !self.cleared.insert(path.to_owned()) {
+            return;
+        }
         let gone: Vec<String> =
             self.below(path).filter(|(_, node)| node.layer < index).map(|(path, _)| path.clone()).collect();
         for path in gone.iter().rev() {
@@ -394,12 +404,7 @@ impl Builder<'_> {
     }
 
     fn below(&self, path: &str) -> impl Iterator<Item = (&String, &Node)> {
-        // `0` follows `/`: everything that starts with the path and a slash lies between them.
-        let (from, to) = match path {
-            "" => (String::new(), None),
-            _ => (format!("{path}/"), Some(format!("{path}0"))),
-        };
-        self.tree.nodes.range(from..).take_while(move |(path, _)| to.as_ref().is_none_or(|to| *path < to))
+        below(&self.tree.nodes, path)
     }
 
     /// Paths that only Linux can tell apart or keep.
@@ -429,6 +434,16 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// Everything below a folder.
+fn below<'a>(nodes: &'a BTreeMap<String, Node>, path: &str) -> impl Iterator<Item = (&'a String, &'a Node)> {
+    // `0` follows `/`: everything that starts with the path and a slash lies between them.
+    let (from, to) = match path {
+        "" => (String::new(), None),
+        _ => (format!("{path}/"), Some(format!("{path}0"))),
+    };
+    nodes.range(from..).take_while(move |(path, _)| to.as_ref().is_none_or(|to| *path < to))
 }
 
 fn hash(data: &mut dyn Read) -> io::Result<Digest> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use imgcore::{Blob, Digest, ReadAt as _, Report};
 
-use super::{Options, findings::Findings, tree::Tree};
+use super::{Options, findings::Findings, tree::Tree, walk::Budget};
 use crate::{Config, Document, Platform};
 
 /// What kind of container the images came in.
@@ -64,10 +64,20 @@ impl ArchiveView {
     /// Unpacks every layer in passing: tar contents, `diff_ids`, paths. [`open`](super::open) has checked the rest.
     pub fn verify(&self) -> Report {
         let mut findings = Findings::default();
-        for image in self.images() {
-            findings.extend(image.tree().1);
-        }
+        self.each_tree(false, &mut |_, _, report| findings.extend(report));
         findings.finish()
+    }
+
+    /// Reads the trees of all images within one budget; what is no image has an empty one.
+    pub(crate) fn each_tree(&self, digests: bool, visit: &mut dyn FnMut(&ImageView, Tree, Report)) {
+        let mut budget = Budget::default();
+        for image in &self.images {
+            let (tree, report) = match image.role {
+                Role::Image => Tree::read(image, digests, &mut budget),
+                Role::Attestation | Role::Artifact => (Tree::default(), Report::new()),
+            };
+            visit(image, tree, report);
+        }
     }
 }
 
@@ -109,12 +119,12 @@ pub struct ImageView {
 impl ImageView {
     /// All entries of all layers, whiteouts applied. Reads every layer once, in passing.
     pub fn tree(&self) -> (Tree, Report) {
-        Tree::read(self, false)
+        Tree::read(self, false, &mut Budget::default())
     }
 
     /// As [`tree`](Self::tree), with the SHA-256 of every file.
     pub fn tree_with_digests(&self) -> (Tree, Report) {
-        Tree::read(self, true)
+        Tree::read(self, true, &mut Budget::default())
     }
 
     /// What to call the image in a message.

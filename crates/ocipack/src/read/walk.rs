@@ -9,12 +9,13 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeSet,
     fmt,
     io::{self, BufReader, Read},
     rc::Rc,
 };
 
-use imgcore::{Blob, Digest, Hasher, ReadAt as _, ReadAtCursor};
+use imgcore::{Blob, Digest, Hasher, ReadAtCursor};
 
 use super::{
     Compression, LayerView, Limits,
@@ -71,19 +72,33 @@ pub(super) enum Next {
 
 pub(super) type Entry<'a, 'b> = Data<'b, Stream<&'a mut Bounded>>;
 
-/// Calls `visit` with every entry. `unpacked` is what may still come out of this image's layers.
+/// What came out of layers, and out of how much. One budget over all layers of an image, or of an archive: many small
+/// layers, or one layer many times, are as good a bomb as a large one.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    unpacked: u64,
+    packed: u64,
+    seen: BTreeSet<Digest>,
+}
+
+/// Calls `visit` with every entry.
 pub(super) fn walk(
     layer: &LayerView,
     limits: &Limits,
-    unpacked: &mut u64,
+    budget: &mut Budget,
     visit: &mut dyn FnMut(&Header, &mut dyn Read) -> io::Result<Next>,
 ) -> Result<End, Failure> {
     let Some(data) = &layer.data else {
         return Err(Failure::Compressed(io::Error::new(io::ErrorKind::NotFound, "the layer is missing")));
     };
-    let mut bounded = Bounded::open(data, layer.compression, limits, *unpacked).map_err(Failure::Compressed)?;
+    let first_time = budget.seen.insert(layer.digest);
+    let mut bounded = Bounded::open(data, layer.compression, limits, budget).map_err(Failure::Compressed)?;
+    bounded.counts = first_time;
     let walked = entries(&mut bounded, visit);
-    *unpacked = unpacked.saturating_sub(bounded.unpacked);
+    budget.unpacked = bounded.unpacked;
+    if first_time {
+        budget.packed = budget.packed.saturating_add(bounded.taken.get());
+    }
     let clean = walked?;
     Ok(End { diff_id: bounded.hasher.finish(), clean })
 }
@@ -206,14 +221,17 @@ pub(super) struct Bounded {
     decoder: Decoder,
     taken: Rc<Cell<u64>>,
     hasher: Hasher,
+    /// Of all layers so far.
     unpacked: u64,
-    limit: u64,
-    ratio: u64,
-    ratio_floor: u64,
+    /// Of the layers before this one.
+    packed: u64,
+    /// Whether what is taken counts: the bytes of a layer do, once.
+    counts: bool,
+    limits: Limits,
 }
 
 impl Bounded {
-    fn open(data: &Blob, compression: Compression, limits: &Limits, limit: u64) -> io::Result<Self> {
+    fn open(data: &Blob, compression: Compression, limits: &Limits, budget: &Budget) -> io::Result<Self> {
         let taken = Rc::new(Cell::new(0));
         let counted = Counted { inner: ReadAtCursor::new(data.clone()), taken: Rc::clone(&taken) };
         let packed = BufReader::with_capacity(64 * 1024, counted);
@@ -226,10 +244,8 @@ impl Bounded {
                 Decoder::Zstd(Box::new(decoder))
             }
         };
-        let (ratio, ratio_floor) = (limits.ratio, limits.ratio_floor);
-        // A layer that is not compressed needs no more than it has.
-        let limit = if compression == Compression::None { limit.min(data.size()) } else { limit };
-        Ok(Self { decoder, taken, hasher: Hasher::new(), unpacked: 0, limit, ratio, ratio_floor })
+        let (unpacked, packed, limits) = (budget.unpacked, budget.packed, limits.clone());
+        Ok(Self { decoder, taken, hasher: Hasher::new(), unpacked, packed, counts: true, limits })
     }
 }
 
@@ -242,9 +258,9 @@ impl Read for Bounded {
         }?;
         self.hasher.update(buffer.get(..count).unwrap_or_default());
         self.unpacked = self.unpacked.saturating_add(count as u64);
-        let packed = self.taken.get();
-        let fair = packed.saturating_mul(self.ratio).max(self.ratio_floor);
-        if self.unpacked > self.limit || self.unpacked > fair {
+        let packed = self.packed.saturating_add(if self.counts { self.taken.get() } else { 0 });
+        let fair = packed.saturating_mul(self.limits.ratio).max(self.limits.ratio_floor);
+        if self.unpacked > fair.min(self.limits.unpacked) {
             return Err(io::Error::other(Bomb { packed, unpacked: self.unpacked.saturating_sub(count as u64) }));
         }
         Ok(count)
