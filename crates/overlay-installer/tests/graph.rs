@@ -1,4 +1,5 @@
 //! The executable is static and small because of what it does not link.
+#![allow(clippy::expect_used, clippy::print_stderr, reason = "a test may stop")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,6 @@
 //! `install` and `get-options` on raw files in temporary folders.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "a test may stop")]
 
 mod common;
 
