@@ -35,9 +35,10 @@ pub fn inspect(path: &Path) -> Result<Inspected> {
     let file = verify::open(path)?;
     let name = path.display().to_string();
     if verify::is_tar(file.as_ref())? {
-        let (archive, report) = ocipack::read::open(file.clone());
-        let facts = archive.as_ref().map(oci_facts).unwrap_or_default();
-        return Ok(finish("oci", file.size(), facts, report.owned_by(&name, 0), None));
+        let size = file.size();
+        let (summary, report) = ocipack::inspect(file);
+        let facts = summary.as_ref().map(ocipack::Summary::facts).unwrap_or_default();
+        return Ok(finish("oci", size, facts, report.owned_by(&name, 0), summary.map(|summary| summary.to_string())));
     }
     let data = rawimg::source::open(file)
         .map_err(|error| Error::new(Exit::Refused, Finding::error("VFY001", format!("{name}: {error}"))))?;
@@ -113,10 +114,6 @@ fn uki_facts(image: &talosimg::uki::Uki) -> Vec<Fact> {
         facts.push(Fact::new("uki", 0, format!("section {}", section.name), value));
     }
     facts
-}
-
-pub(crate) fn oci_facts(_archive: &ocipack::read::ArchiveView) -> Vec<Fact> {
-    Vec::new()
 }
 
 fn unknown(name: &str) -> Error {

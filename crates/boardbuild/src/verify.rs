@@ -377,21 +377,15 @@ fn read_record(request: &VerifyRequest) -> Result<Option<Record>> {
 }
 
 fn verify_archive(path: &Path, file: Arc<dyn ReadAt>, allowed: &Allowed) -> Result<Verified> {
-    let name = path.display().to_string();
-    let (archive, report) = ocipack::read::open(file);
-    let report = allowed.apply(report.owned_by(&name, 0));
-    let mut text = String::new();
-    if let Some(archive) = &archive {
-        for fact in crate::inspect::oci_facts(archive) {
-            let _ = writeln!(text, "{}: {}", fact.field, fact.value);
-        }
+    let (summary, report) = ocipack::inspect(file);
+    let report = allowed.apply(report.owned_by(&path.display().to_string(), 0));
+    let mut text = summary.as_ref().map(ToString::to_string).unwrap_or_default();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
     }
     let _ = writeln!(text, "{}", verdict(&report));
-    Ok(Verified {
-        result: json!({ "kind": "oci", "facts": archive.as_ref().map(crate::inspect::oci_facts) }),
-        text,
-        report,
-    })
+    let facts = summary.map(|summary| summary.facts());
+    Ok(Verified { result: json!({ "kind": "oci", "facts": facts }), text, report })
 }
 
 /// Every statement of a board file that an image can be asked about.
@@ -486,7 +480,7 @@ pub(crate) fn describe(examined: &Examined, size: u64) -> String {
             text,
             "sector {}: {}, {}{copies}",
             start / SECTOR,
-            kind_name(&file.kind),
+            file.kind.describe(),
             ByteSize(file.content_end)
         );
     }
@@ -503,16 +497,6 @@ pub(crate) fn describe(examined: &Examined, size: u64) -> String {
         let _ = writeln!(text, "META {tag:#04x}: {} bytes", value.len());
     }
     text
-}
-
-fn kind_name(kind: &rkboot::BootFileKind) -> &'static str {
-    match kind {
-        rkboot::BootFileKind::IdBlock(_) => "ID block",
-        rkboot::BootFileKind::Fit(_) => "FIT",
-        rkboot::BootFileKind::Combined { .. } => "ID block with FIT",
-        rkboot::BootFileKind::IdBlockV1 => "ID block, version 1",
-        _ => "unknown",
-    }
 }
 
 fn result(examined: &Examined, size: u64, record: Option<&Record>) -> serde_json::Value {
