@@ -201,6 +201,7 @@ fn remedies(placement: &Placement, spec: &gpt::Spec) -> String {
             placement.name,
             placement.start.saturating_add(length).saturating_sub(1) / SECTOR
         ),
+        _ if room == 0 => format!("trimming copies does not help: nothing fits at sector {}", placement.start / SECTOR),
         Ok(length) => format!(
             "trimming copies does not help: the first copy alone has {length} bytes, and {room} fit at sector {}",
             placement.start / SECTOR
