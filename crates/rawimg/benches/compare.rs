@@ -1,7 +1,7 @@
 //! Measures the sinks and the check against the programs that people use, on the same image in the same run, and
 //! prints the table of `docs/performance.md`.
 //!
-//! `cargo bench -p rawimg --bench compare [-- ROUNDS]`. Each measurement is a process of its own, so that its peak
+//! `cargo bench -p rawimg --bench compare [-- ROUNDS]` for the usual image, `… -- ROUNDS others` for other inputs. Each measurement is a process of its own, so that its peak
 //! memory can be told; rounds are interleaved, so that a busy machine disturbs all alike.
 
 #![allow(
@@ -65,8 +65,8 @@ struct Row {
 }
 
 /// The part that runs in a process of its own: writes, or writes and checks, and prints a row.
-fn job(name: &str, folder: &Path) {
-    let image = common::image(&OnDisk::open(&folder.join("payload")));
+fn job(image: &str, name: &str, folder: &Path) {
+    let image = common::image_of(image, &OnDisk::open(&folder.join("payload")));
     let options = Options { workers: std::thread::available_parallelism().map_or(1, usize::from), hash_raw: false };
     let (kind, task) = name.split_once(' ').unwrap();
     let format: Format = kind.parse().unwrap();
@@ -111,10 +111,10 @@ fn cpu_of_children() -> f64 {
     fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-fn ours(name: &str, folder: &Path) -> Row {
+fn ours(image: &str, name: &str, folder: &Path) -> Row {
     let before = cpu_of_children();
     let me = std::env::current_exe().unwrap();
-    let output = Command::new(me).arg("--job").arg(name).arg(folder).stderr(Stdio::inherit()).output().unwrap();
+    let output = Command::new(me).args(["--job", image, name]).arg(folder).stderr(Stdio::inherit()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let mut words = text.split_whitespace();
     let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or(f64::NAN);
@@ -135,43 +135,65 @@ fn theirs(program: &Path, arguments: &[&str], folder: &Path) -> Row {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    if let [flag, name, folder] = &arguments[..]
+    if let [flag, image, name, folder] = &arguments[..]
         && flag == "--job"
     {
-        return job(name, Path::new(folder));
+        return job(image, name, Path::new(folder));
     }
     let rounds = arguments.first().and_then(|word| word.parse().ok()).unwrap_or(3_usize);
+    if arguments.get(1).is_some_and(|word| word == "others") {
+        for image in common::OTHERS {
+            // Nobody waits for xz over 16 GiB.
+            let jobs = if image.contains("GiB") { &OTHER_JOBS[1..] } else { &OTHER_JOBS[..] };
+            measure(image, jobs, rounds);
+        }
+    } else {
+        measure("usual", &JOBS, rounds);
+    }
+}
+
+type Job = (&'static str, &'static [&'static str]);
+
+const OTHER_JOBS: [Job; 5] = [
+    ("xz", &["-0", "-T0", "-c"]),
+    ("raw.xz write", &[]),
+    ("raw.xz write+check", &[]),
+    ("raw.zst write", &[]),
+    ("raw.gz write", &[]),
+];
+
+const JOBS: [Job; 15] = [
+    ("xz", &["-0", "-T0", "-c"]),
+    ("raw.xz write", &[]),
+    ("raw.xz write+check", &[]),
+    ("raw.xz write+hash", &[]),
+    ("raw.xz read", &[]),
+    ("zstd", &["-T0", "-3", "-c", "-q"]),
+    ("raw.zst write", &[]),
+    ("raw.zst write+check", &[]),
+    ("raw.zst read", &[]),
+    ("gzip", &["-6", "-c"]),
+    ("raw.gz write", &[]),
+    ("raw.gz write+check", &[]),
+    ("raw.gz read", &[]),
+    ("raw write", &[]),
+    ("raw write+check", &[]),
+];
+
+fn measure(image: &str, jobs: &[Job], rounds: usize) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let kernel = common::kernel();
-    std::fs::write(folder.join("payload"), [kernel, common::noise(common::RANDOM, 1)].concat()).unwrap();
-    {
-        let image = common::image(&OnDisk::open(&folder.join("payload")));
+    std::fs::write(folder.join("payload"), common::payload(image)).unwrap();
+    if jobs.iter().any(|(_, arguments)| !arguments.is_empty()) {
+        let extents = common::image_of(image, &OnDisk::open(&folder.join("payload")));
         let mut raw = File::create(folder.join("raw")).unwrap();
-        sink::write_raw_sparse(&image, &Options::default(), &mut raw, &NoProgress).unwrap();
+        sink::write_raw_sparse(&extents, &Options::default(), &mut raw, &NoProgress).unwrap();
     }
-    let jobs: [(&str, &[&str]); 15] = [
-        ("xz", &["-0", "-T0", "-c"]),
-        ("raw.xz write", &[]),
-        ("raw.xz write+check", &[]),
-        ("raw.xz write+hash", &[]),
-        ("raw.xz read", &[]),
-        ("zstd", &["-T0", "-3", "-c", "-q"]),
-        ("raw.zst write", &[]),
-        ("raw.zst write+check", &[]),
-        ("raw.zst read", &[]),
-        ("gzip", &["-6", "-c"]),
-        ("raw.gz write", &[]),
-        ("raw.gz write+check", &[]),
-        ("raw.gz read", &[]),
-        ("raw write", &[]),
-        ("raw write+check", &[]),
-    ];
     let mut rows: Vec<Vec<Row>> = vec![Vec::new(); jobs.len()];
     for round in 0..rounds {
         for ((name, arguments), rows) in jobs.iter().zip(&mut rows) {
             if arguments.is_empty() {
-                rows.push(ours(name, folder));
+                rows.push(ours(image, name, folder));
             } else if let Some(program) = testkit::tool(name) {
                 // The slow programs once: they are long enough to be steady.
                 if round == 0 || *name == "zstd" || *name == "xz" {
@@ -180,6 +202,7 @@ fn main() {
             }
         }
     }
+    println!("\n{image}\n");
     println!("| what | wall s | × | CPU s | × | peak MiB | bytes | more |");
     println!("|---|---|---|---|---|---|---|---|");
     let mut reference: Option<Row> = None;

@@ -54,6 +54,36 @@ fn code(len: usize) -> Vec<u8> {
     bytes
 }
 
+/// Other images: what an image may hold at worst and at best.
+pub(crate) const OTHERS: [&str; 4] =
+    ["kernel three times", "random 97 MiB", "zeros and random by 4 KiB", "usual in 16 GiB"];
+
+/// The payload of one of [`OTHERS`] or of the usual image.
+pub(crate) fn payload(kind: &str) -> Vec<u8> {
+    match kind {
+        "kernel three times" => kernel().repeat(3),
+        "random 97 MiB" => noise(97 << 20, 1),
+        "zeros and random by 4 KiB" => {
+            let mut bytes = noise(97 << 20, 1);
+            bytes.chunks_mut(8192).for_each(|pair| pair[..4096].fill(0));
+            bytes
+        }
+        _ => [kernel(), noise(RANDOM, 1)].concat(),
+    }
+}
+
+/// An image by its kind.
+pub(crate) fn image_of(kind: &str, payload: &Arc<dyn ReadAt>) -> Extents {
+    let (size, content) = match kind {
+        "usual in 16 GiB" => (16 << 30, image(payload).into()),
+        kind if OTHERS.contains(&kind) => (payload.size(), Blob::new(kind, Arc::clone(payload), None).into()),
+        _ => return image(payload),
+    };
+    let mut whole = Extents::new(size);
+    whole.insert(0, "all", content).expect("no overlap");
+    whole
+}
+
 /// The image over a place where the payload lies: first the kernel, then the random bytes.
 pub(crate) fn image(payload: &Arc<dyn ReadAt>) -> Extents {
     let all = Blob::new("payload", Arc::clone(payload), None);

@@ -32,6 +32,10 @@
 //! - One forward pass; memory is bounded by the number of workers, about 10 MiB each.
 //! - A write that fails or is cancelled leaves a part of a file: the caller writes to a temporary name.
 
+#![cfg_attr(
+    not(all(feature = "xz", feature = "zst", feature = "gz")),
+    allow(dead_code, unused_imports, reason = "what the formats share is used by some of them")
+)]
 #![allow(
     clippy::cast_possible_truncation,
     reason = "sizes of units (at most 1 MiB), of chunks (at most 2 MiB) and of runs inside them; bytes cut from codes on purpose"

@@ -27,6 +27,11 @@
 //! Any file gives a reader or an error: no panic, no endless work, and memory is bounded by [`Limits`], whatever the
 //! file claims. A file whose end is missing gives an error that says so.
 
+#![cfg_attr(
+    not(all(feature = "xz", feature = "zst", feature = "gz")),
+    allow(dead_code, unused_imports, unused_variables, reason = "what the formats share is used by some of them")
+)]
+
 mod forward;
 mod kind;
 #[cfg(feature = "xz")]
