@@ -108,7 +108,11 @@ fn missing_and_wrong_inputs_are_named_with_digests() {
         3,
         &["idbloader", "u-boot", "dtb", "--source idbloader=FILE", "imager:v", "--base dir:DIR"],
     );
-    place.refused(&["image", "nanopi-m6", "--boot", "vendor", "-o", "out"], 3, &["sha256:0691a16eaba10bc6b236", "4161536"]);
+    place.refused(
+        &["image", "nanopi-m6", "--boot", "vendor", "-o", "out"],
+        3,
+        &["sha256:0691a16eaba10bc6b236", "4161536"],
+    );
     let board = bare_demo(&place, |text| text);
     place.refused(&["image", &board, "--source", "dtb=/no/such", "-o", "out"], 3, &["dtb: /no/such does not exist"]);
     place.refused(&["image", &board, "--base", "dir:/no/such", "-o", "out"], 3, &["no folder at this path"]);
@@ -126,7 +130,11 @@ fn missing_and_wrong_inputs_are_named_with_digests() {
     let mut bytes = testkit::read(&own);
     bytes.push(0);
     std::fs::write(&own, bytes).unwrap();
-    place.refused(&["image", &board, "-o", "out"], 3, &["SRC002", "expected sha256:", "found sha256:", "origin: own.dtb"]);
+    place.refused(
+        &["image", &board, "-o", "out"],
+        3,
+        &["SRC002", "expected sha256:", "found sha256:", "origin: own.dtb"],
+    );
 }
 
 #[test]
@@ -145,7 +153,11 @@ fn damaged_inputs_are_refused_with_offset_and_meaning() {
         std::fs::write(&path, bytes).unwrap();
         let source = format!("{role}={}", path.display());
         place.refused(&["image", &board, "--source", &source, "-o", "out"], 1, &[code, role, "bytes "]);
-        place.refused(&["image", &board, "--source", &source, "--allow", "FIT008", "-o", "out"], 2, &["cannot be allowed"]);
+        place.refused(
+            &["image", &board, "--source", &source, "--allow", "FIT008", "-o", "out"],
+            2,
+            &["cannot be allowed"],
+        );
     }
     std::fs::write(place.path("text"), "no kernel").unwrap();
     for role in ["kernel", "initramfs", "systemd-boot", "systemd-stub"] {

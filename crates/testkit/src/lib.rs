@@ -4,6 +4,9 @@
 //! `.ci/run` sets, it fails. `CI_SHARED=absent` says that this checkout has no `../shared`, and then only the files
 //! from there may be missing.
 
+// Tests name the path in their own messages.
+#![allow(clippy::disallowed_methods)]
+
 use std::{
     path::{Path, PathBuf},
     process::Command,

@@ -1,0 +1,6 @@
+//! FIT images.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = rkboot::fit::parse(bytes);
+});

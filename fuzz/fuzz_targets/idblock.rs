@@ -1,0 +1,6 @@
+//! ID blocks.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = rkboot::idblock::parse(bytes);
+});

@@ -1,0 +1,79 @@
+//! Seeds for the fuzz targets: small files of our own making, one folder a target.
+
+use boardbuild::Error;
+use imgcore::{Epoch, NoProgress, SectorSize};
+use rawimg::{Extents, fat, gpt, sink};
+
+use crate::demo;
+
+/// Paths below `fuzz/corpus/` and their bytes.
+pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let fault = |error: &dyn std::fmt::Display| Error::usage(format!("the fuzz corpus cannot be made: {error}"));
+    let mut files = Vec::new();
+    for (path, bytes) in demo::files()? {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let targets: &[&str] = match name {
+            "idbloader.img" => &["idblock", "bootfile"],
+            "u-boot.itb" => &["fit", "bootfile", "fdt"],
+            "rk3588s-demo.dtb" => &["fdt"],
+            "vmlinuz" => &["kernel"],
+            "systemd-stub.efi" => &["uki"],
+            _ => &[],
+        };
+        files.extend(targets.iter().map(|target| (format!("{target}/{name}"), bytes.clone())));
+    }
+    let disk = disk().map_err(|error| fault(&error))?;
+    let mut bytes = vec![0; usize::try_from(disk.len()).unwrap_or(0)];
+    imgcore::ReadAt::read_exact_at(&disk, 0, &mut bytes)?;
+    files.push(("gpt/disk.raw".to_owned(), bytes));
+    for format in [sink::Format::Xz, sink::Format::Zst, sink::Format::Gz] {
+        let mut out = Vec::new();
+        sink::write(&disk, format, &sink::Options::default(), &mut out, &NoProgress).map_err(|error| fault(&error))?;
+        files.push((format!("source/disk.{}", format.name()), out));
+    }
+    files.push(("fat/volume".to_owned(), volume().map_err(|error| fault(&error))?));
+    for (target, text) in [
+        ("cmdline", "console=tty0 a=1 a=2 slab_nomerge= b"),
+        (
+            "overlay",
+            "installDisk: /dev/loop0\nmountPrefix: image\nartifactsPath: overlay/artifacts\nextraOptions:\n    board: demo\n",
+        ),
+    ] {
+        files.push((format!("{target}/text"), text.as_bytes().to_vec()));
+    }
+    Ok(files)
+}
+
+/// A disk as small as a table with two partitions can be.
+fn disk() -> Result<Extents, rawimg::Error> {
+    let guid = rawimg::guid!("d92d45b3-cde9-8760-be9f-a2a71fac8d11");
+    let mut spec = gpt::Spec::new(96 << 10, guid);
+    spec.align = 4096;
+    spec.skip = imgcore::Sectors(8);
+    for name in ["EFI", "META"] {
+        let type_guid = if name == "EFI" { gpt::EFI_SYSTEM } else { gpt::LINUX_FILESYSTEM };
+        spec.partitions.push(gpt::PartitionSpec { name: name.to_owned(), type_guid, guid, size: 8192, attributes: 0 });
+    }
+    let table = gpt::plan(&spec)?;
+    let mut disk = Extents::new(table.disk_size);
+    table.insert_into(&mut disk)?;
+    Ok(disk)
+}
+
+/// The first sectors of a FAT32 file system: boot sectors and the start of the first FAT.
+fn volume() -> Result<Vec<u8>, rawimg::Error> {
+    let mut tree = fat::Tree::new();
+    tree.add_file("EFI/boot/BOOTAA64.efi", vec![0x4d; 700].into())?;
+    let options = fat::Options {
+        size: 64 << 20,
+        sector: SectorSize::B512,
+        label: "EFI".to_owned(),
+        time: Epoch(0),
+        ..fat::Options::default()
+    };
+    let plan = fat::plan(&tree, &options)?;
+    let mut bytes = vec![0; 33 * 512];
+    imgcore::ReadAt::read_exact_at(&plan.extents, 0, &mut bytes)
+        .map_err(|error| rawimg::Error::io("reading the volume", error))?;
+    Ok(bytes)
+}
