@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     io::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -413,8 +414,10 @@ pub fn image(request: &Request, context: &Context<'_>) -> Result<Built> {
     let sha256 = outputs.write(BUILD_JSON, &record_bytes)?;
     built.outputs.push(OutputRecord { name: BUILD_JSON.to_owned(), sha256, size: record_bytes.len() as u64 });
     built.outputs.sort_by(|a, b| a.name.cmp(&b.name));
-    let sums: String =
-        built.outputs.iter().map(|output| format!("{}  {}\n", output.sha256.hex(), output.name)).collect();
+    let mut sums = String::new();
+    for output in &built.outputs {
+        let _ = writeln!(sums, "{}  {}", output.sha256.hex(), output.name);
+    }
     let sha256 = outputs.write(SHA256SUMS, sums.as_bytes())?;
     built.outputs.push(OutputRecord { name: SHA256SUMS.to_owned(), sha256, size: sums.len() as u64 });
     if context.progress.cancelled() {
@@ -551,7 +554,7 @@ fn write_image(
     let workers = request.workers.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     let options = sink::Options { workers, hash_raw: false };
     let mut file = outputs.temporary()?;
-    let failed = |error: rawimg::Error| sink_error(&path, error);
+    let failed = |error: rawimg::Error| sink_error(&path, &error);
     let written = if format == Format::Raw {
         sink::write_raw_sparse(&plan.disk, &options, file.as_file_mut(), context.progress).map_err(failed)?
     } else {
@@ -559,7 +562,7 @@ fn write_image(
     };
     let source: Arc<dyn imgcore::ReadAt> = Arc::new(FileSource::open(file.path())?);
     sink::check(source, format, &written, &options, context.progress).map_err(|error| match io_source(&error) {
-        Some(_) => sink_error(&path, error),
+        Some(_) => sink_error(&path, &error),
         None => Error::refused(
             std::iter::once(
                 Finding::error("VFY001", format!("{name} does not read back as planned: {error}")).help(
@@ -584,11 +587,11 @@ fn io_source(error: &rawimg::Error) -> Option<&std::io::Error> {
     None
 }
 
-fn sink_error(path: &Path, error: rawimg::Error) -> Error {
+fn sink_error(path: &Path, error: &rawimg::Error) -> Error {
     if let rawimg::ErrorKind::Cancelled = error.kind() {
         return Error::cancelled();
     }
-    match io_source(&error) {
+    match io_source(error) {
         Some(io) => Error::io(path, io),
         None => Error::new(Exit::Io, Finding::error("IOE001", format!("{}: {error}", path.display()))),
     }

@@ -252,7 +252,7 @@ impl Examined {
 
 fn is_uki(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
-    path.starts_with("efi/linux/") && path.ends_with(".efi")
+    path.strip_prefix("efi/linux/").is_some_and(|name| name.strip_suffix(".efi").is_some())
 }
 
 fn version_of(os_release: &str) -> Option<String> {
@@ -309,7 +309,7 @@ pub fn verify(request: &VerifyRequest, context: &Context<'_>) -> Result<Verified
     let board = request.board.as_deref().map(|name| board::find(&context.home.boards, name)).transpose()?;
     let file = open(&request.file)?;
     if is_tar(file.as_ref())? {
-        return verify_archive(&request.file, file, &allowed);
+        return Ok(verify_archive(&request.file, file, &allowed));
     }
     let disk = rawimg::source::open(file).map_err(|error| {
         Error::new(Exit::Refused, Finding::error("VFY001", format!("{}: {error}", request.file.display())))
@@ -376,7 +376,7 @@ fn read_record(request: &VerifyRequest) -> Result<Option<Record>> {
     Ok(ours.then_some(record))
 }
 
-fn verify_archive(path: &Path, file: Arc<dyn ReadAt>, allowed: &Allowed) -> Result<Verified> {
+fn verify_archive(path: &Path, file: Arc<dyn ReadAt>, allowed: &Allowed) -> Verified {
     let (summary, report) = ocipack::inspect(file);
     let report = allowed.apply(report.owned_by(&path.display().to_string(), 0));
     let mut text = summary.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -385,7 +385,7 @@ fn verify_archive(path: &Path, file: Arc<dyn ReadAt>, allowed: &Allowed) -> Resu
     }
     let _ = writeln!(text, "{}", verdict(&report));
     let facts = summary.map(|summary| summary.facts());
-    Ok(Verified { result: json!({ "kind": "oci", "facts": facts }), text, report })
+    Verified { result: json!({ "kind": "oci", "facts": facts }), text, report }
 }
 
 /// Every statement of a board file that an image can be asked about.

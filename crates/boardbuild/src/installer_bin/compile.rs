@@ -123,7 +123,7 @@ fn flags(toolchain: &Toolchain, request: &Request) -> Vec<OsString> {
     let mut remap = |from: &Path, to: &str| flags.push(joined("--remap-path-prefix=", from, to));
     remap(&home, "=/cargo");
     // The folder of a registry has a hash of its address in its name, which differs behind a mirror.
-    let registries = fs_err::read_dir(home.join("registry/src")).into_iter().flatten().filter_map(|entry| entry.ok());
+    let registries = fs_err::read_dir(home.join("registry/src")).into_iter().flatten().flatten();
     let mut registries: Vec<_> = registries.map(|entry| entry.path()).collect();
     registries.sort();
     for registry in registries {

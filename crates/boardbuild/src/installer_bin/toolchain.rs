@@ -42,9 +42,8 @@ impl Compiler {
     /// `rustc --print target-libdir` names.
     pub(super) fn library(&self, target: &str) -> Option<PathBuf> {
         let folder = self.rustlib().join(target).join("lib");
-        let names = fs_err::read_dir(&folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut names = names;
-        names.any(|name| name.starts_with("libstd-")).then_some(folder)
+        let mut names = fs_err::read_dir(&folder).ok()?.flatten().map(|entry| entry.file_name());
+        names.any(|name| name.to_string_lossy().starts_with("libstd-")).then_some(folder)
     }
 
     /// The linker that comes with the compiler.
