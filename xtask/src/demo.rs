@@ -51,8 +51,8 @@ fn text(length: usize) -> Vec<u8> {
 
 /// A FIT as mainline U-Boot's binman lays it out: tree, then data at offsets from the end of the tree.
 fn fit() -> Result<Vec<u8>, dtbtool::Error> {
-    let images: [(&str, &str, &str, Option<u32>, Vec<u8>); 3] = [
-        ("u-boot", "standalone", "u-boot", Some(0x0080_0000), text(9000)),
+    let images = [
+        ("u-boot", "standalone", "u-boot", Some(0x0080_0000_u32), text(9000)),
         ("atf-1", "firmware", "arm-trusted-firmware", Some(0x0004_0000), text(4000)),
         ("fdt-1", "flat_dt", "", None, device_tree()?),
     ];

@@ -21,5 +21,5 @@ fn main() -> ExitCode {
     };
     let (name, run) = commands::dispatch(cli.command);
     let outcome = run(&cli.global);
-    render::finish(name, &cli.global, outcome.unwrap_or_else(Outcome::failed))
+    render::finish(name, &cli.global, outcome.unwrap_or_else(|error| Outcome::failed(&error)))
 }

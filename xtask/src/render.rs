@@ -25,7 +25,7 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// A command that stopped.
-    pub(crate) fn failed(error: Error) -> Self {
+    pub(crate) fn failed(error: &Error) -> Self {
         Self { exit: error.exit_code(), result: json!({}), report: error.report().clone(), text: String::new() }
     }
 }

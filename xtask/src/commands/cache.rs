@@ -1,5 +1,7 @@
 //! `cache`.
 
+use std::fmt::Write as _;
+
 use boardbuild::{ByteSize, Error};
 use serde_json::json;
 
@@ -37,7 +39,7 @@ pub(crate) fn run(command: CacheCommand, global: &Global) -> Result<Outcome, Err
             let removed: Vec<_> = removed.iter().map(|path| path.display().to_string()).collect();
             let mut text = format!("{root}\n{read} blobs read, {} damaged\n", removed.len());
             for path in &removed {
-                text.push_str(&format!("removed {path}\n"));
+                let _ = writeln!(text, "removed {path}");
             }
             (text, json!({ "root": root, "read": read, "removed": removed }))
         }
