@@ -149,3 +149,40 @@ fn what_is_compiled_is_static_silent_about_this_machine_and_not_compiled_twice()
     assert!(given.provided.iter().any(|provided| provided.blob.digest() == own.blob.digest()));
     assert_eq!(own.blob.size(), fs_err::metadata(&path).unwrap().len());
 }
+
+fn copy(from: &Path, to: &Path) {
+    if !from.is_dir() {
+        fs_err::copy(from, to).unwrap();
+        return;
+    }
+    fs_err::create_dir_all(to).unwrap();
+    for entry in fs_err::read_dir(from).unwrap() {
+        let name = entry.unwrap().file_name();
+        if name != "target" {
+            copy(&from.join(&name), &to.join(&name));
+        }
+    }
+}
+
+#[test]
+#[ignore = "compiles the installer once more from nothing, which takes a minute"]
+fn two_folders_give_the_same_bytes() {
+    let Some(arch) = here() else { return };
+    let first = Request { workspace: testkit::workspace(), wanted: vec![arch], ..Request::new() };
+    let folder = tempfile::tempdir().unwrap();
+    let second = Request {
+        workspace: folder.path().join("a longer path/workspace"),
+        target_dir: folder.path().join("elsewhere"),
+        ..first.clone()
+    };
+    for name in ["Cargo.toml", "Cargo.lock", "crates", "xtask"] {
+        fs_err::create_dir_all(&second.workspace).unwrap();
+        copy(&first.workspace.join(name), &second.workspace.join(name));
+    }
+    let digest = |request: &Request| {
+        let outcome = provide(request, &NoProgress).unwrap();
+        assert_eq!(outcome.lacks, []);
+        outcome.provided[0].blob.digest()
+    };
+    assert_eq!(digest(&first), digest(&second));
+}
