@@ -123,7 +123,8 @@ fn what_is_compiled_is_static_silent_about_this_machine_and_not_compiled_twice()
     let begin = Instant::now();
     let again = provide(&request, &tasks).unwrap();
     eprintln!("nothing to do: {:?}", begin.elapsed());
-    assert_eq!(*tasks.0.lock().unwrap(), Vec::<String>::new());
+    // A compile that failed is tried again, because what made it fail may be outside of what is watched.
+    assert!(tasks.0.lock().unwrap().len() <= outcome.lacks.len());
 
     let home = std::env::home_dir().unwrap();
     for (provided, again) in outcome.provided.iter().zip(&again.provided) {
