@@ -52,11 +52,7 @@ const DIFFERENCES: &[Row] = &[
     Row {
         key: "release of the kernel",
         cases: &["*"],
-        paths: &[
-            "*.sections[8].text",
-            "*.sections[8].sha256",
-            "*.sections[8].virtual_size",
-        ],
+        paths: &["*.sections[8].text", "*.sections[8].sha256", "*.sections[8].virtual_size"],
         ours: None,
         reason: "The imager writes its own built-in kernel release into `.uname`, whatever kernel it was given. Ours is \
                  read from the kernel that is in the image, so that boot menus tell the truth about it.",

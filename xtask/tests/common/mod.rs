@@ -258,18 +258,15 @@ impl Describe {
 
     /// Where two descriptions differ: path, first value, second value, as `describe.py --diff` prints them.
     pub fn diff(&self, first: &Path, second: &Path) -> Vec<Difference> {
-        let output = Command::new(&self.python).arg(&self.script).arg("--diff").arg(first).arg(second).output().unwrap();
+        let output =
+            Command::new(&self.python).arg(&self.script).arg("--diff").arg(first).arg(second).output().unwrap();
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(output.status.success(), lines.is_empty(), "{text}");
         let difference = |three: &[&str]| {
             let value = |line: &str, sign: &str| line.strip_prefix(sign).unwrap_or_else(|| panic!("{text}")).to_owned();
-            Difference {
-                path: three[0].to_owned(),
-                theirs: value(three[1], "  - "),
-                ours: value(three[2], "  + "),
-            }
+            Difference { path: three[0].to_owned(), theirs: value(three[1], "  - "), ours: value(three[2], "  + ") }
         };
         lines.chunks(3).map(difference).collect()
     }

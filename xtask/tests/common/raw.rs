@@ -116,8 +116,11 @@ pub struct Entry {
 pub fn entries(array: &[u8]) -> Vec<Entry> {
     let used = array.chunks(128).filter(|entry| entry[..16].iter().any(|byte| *byte != 0));
     used.map(|entry| {
-        let units: Vec<_> =
-            entry[56..128].chunks(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).take_while(|u| *u != 0).collect();
+        let units: Vec<_> = entry[56..128]
+            .chunks(2)
+            .map(|unit| u16::from_le_bytes([unit[0], unit[1]]))
+            .take_while(|u| *u != 0)
+            .collect();
         Entry {
             name: String::from_utf16(&units).unwrap(),
             kind: guid(&entry[..16]),
