@@ -170,3 +170,56 @@ fn each_call_of_the_reference_cases_is_answered_alike() {
         eprintln!("{}: {} get-options and {} install calls replayed", program.name, total.0, total.1);
     }
 }
+
+/// What 25 real overlay installers answered and wrote, on record in `overlays.json`: every one of them is expressed by a
+/// board of ours.
+#[test]
+fn real_overlays_can_be_described() {
+    let Some(record) = testkit::shared("reference/overlays.json") else { return };
+    let record: serde_json::Value = serde_json::from_slice(&testkit::read(record)).unwrap();
+    let record = record.as_object().unwrap();
+    assert!(record.len() >= 20, "{}", record.len());
+    for program in programs() {
+        for (name, real) in record {
+            let overlay = Overlay::new(&program, "default");
+            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+            let contents = |path: &str| testkit::Rng::new(path.len() as u64).bytes(3_000);
+            let options = talosimg::overlay::Options::parse(&text(&real["get_options"])).unwrap();
+            let files = real["writes"].as_array().unwrap().iter().map(|write| {
+                let path = text(&write[1]);
+                overlay.boot_file(&path, &contents(&path), write[0].as_u64().unwrap() * 512)
+            });
+            let esp = real["tree"].as_array().unwrap().iter().map(|copy| {
+                let (destination, path) = (text(&copy[0]), text(&copy[1]));
+                overlay.esp_file(&path, &contents(&path), destination.strip_prefix("boot/EFI/").unwrap())
+            });
+            let board = Board {
+                name: options.name.clone(),
+                options: [].into(),
+                kernel_args: options.kernel_args.clone(),
+                partition_offset: options.partition_options.offset,
+                files: files.collect(),
+                esp: esp.collect(),
+            };
+            overlay.describe("x", vec![board.clone()]);
+
+            let answered = answer(&overlay.call(&["get-options"], "{}\n"));
+            assert_eq!(yaml(&answered), yaml(&text(&real["get_options"])), "{name}");
+
+            overlay.write("disk.raw", &vec![0; 12 << 20]);
+            let request = "installDisk: disk.raw\nmountPrefix: image\nartifactsPath: overlay/artifacts\n";
+            answer(&overlay.call(&["install"], request));
+            let disk = fs::read(overlay.path("disk.raw")).unwrap();
+            let mut expected = vec![0; 12 << 20];
+            for file in &board.files {
+                let start = usize::try_from(file.offset).unwrap();
+                expected[start..start + 3_000].copy_from_slice(&contents(&file.path));
+            }
+            assert!(disk == expected, "{name}");
+            for file in &board.esp {
+                let copied = fs::read(overlay.path("image/boot/EFI").join(&file.destination)).unwrap();
+                assert!(copied == contents(&file.path), "{name}: {}", file.destination);
+            }
+        }
+    }
+}
