@@ -80,6 +80,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
         ("xz, no check", one_block_xz(&raw, Check::None)),
         ("xz, streams", many),
         ("xz, streams with padding", padded),
+        ("xz, much padding", [xz(a, 1 << 20), vec![0; 40_000], xz(b, 1 << 20), vec![0; 8192]].concat()),
         ("xz, an empty stream first", [xz(&[], 1 << 20), xz(&raw, 1 << 20)].concat()),
         ("zstd", zst(&raw)),
         ("zstd, frames", [zst(a), zst(b)].concat()),

@@ -95,19 +95,27 @@ pub(crate) fn read_index(file: &dyn ReadAt, limit: u64) -> Result<Index, Error> 
     Ok(Index { blocks, size })
 }
 
-/// Where the stream padding that ends at `end` begins.
+/// Where the stream padding that ends at `end` begins: zeros, a multiple of four of them.
 fn skip_padding(file: &dyn ReadAt, end: u64) -> Result<u64, Error> {
+    let mut piece = [0; 4096];
     let mut at = end;
-    while let Some(before) = at.checked_sub(4) {
-        if read::<4>(file, before)? != [0; 4] {
-            return Ok(at);
-        }
-        at = before;
+    loop {
         if end.saturating_sub(at) > PADDING_MAX {
             return Err(unsupported(format!("there are more than {PADDING_MAX} bytes of padding before byte {end}")));
         }
+        let from = at.saturating_sub(piece.len() as u64);
+        let count = usize::try_from(at.saturating_sub(from)).unwrap_or_default();
+        let bytes = piece.get_mut(..count).unwrap_or_default();
+        if bytes.is_empty() {
+            return Err(damaged(0, "there is only padding, where a stream was expected"));
+        }
+        file.read_exact_at(from, bytes).map_err(|error| Error::io("reading the xz file", error))?;
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            let zeros = count.saturating_sub(last).saturating_sub(1) & !3;
+            return Ok(at.saturating_sub(zeros as u64));
+        }
+        at = from;
     }
-    Err(damaged(at, "there is only padding, where a stream was expected"))
 }
 
 /// Reads the stream that ends at `end` and returns where it begins. Its blocks are appended, the last one first.

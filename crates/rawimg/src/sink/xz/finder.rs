@@ -70,9 +70,14 @@ impl Finder {
         let Some(word) = word(data, position) else { return Match::default() };
         let (candidates, tag, near) = self.enter(word, position);
         let mut best = Match::default();
-        for entry in candidates {
+        // A bit per candidate whose upper bits agree: no branch for each of those that do not.
+        let mut alike =
+            (0..WAYS).fold(0, |bits, way| bits | u32::from((candidates[way] ^ tag) <= POSITION_MASK) << way);
+        while alike != 0 {
+            let entry = candidates[alike.trailing_zeros() as usize % WAYS];
+            alike &= alike - 1;
             let earlier = (entry & POSITION_MASK) as usize;
-            if entry & !POSITION_MASK != tag || earlier >= position {
+            if earlier >= position {
                 continue;
             }
             let length = common(data, earlier, position, limit);
