@@ -46,12 +46,13 @@ pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Error> {
 
 /// A disk as small as a table with two partitions can be.
 fn disk() -> Result<Extents, rawimg::Error> {
-    let guid = rawimg::guid!("d92d45b3-cde9-8760-be9f-a2a71fac8d11");
-    let mut spec = gpt::Spec::new(96 << 10, guid);
+    let mut spec = gpt::Spec::new(96 << 10, rawimg::guid!("d92d45b3-cde9-8760-be9f-a2a71fac8d11"));
     spec.align = 4096;
     spec.skip = imgcore::Sectors(8);
-    for name in ["EFI", "META"] {
-        let type_guid = if name == "EFI" { gpt::EFI_SYSTEM } else { gpt::LINUX_FILESYSTEM };
+    for (name, type_guid, guid) in [
+        ("EFI", gpt::EFI_SYSTEM, rawimg::guid!("bca5174b-0118-8a6a-af0b-2c6e1585acae")),
+        ("META", gpt::LINUX_FILESYSTEM, rawimg::guid!("cf04f137-101e-8ec6-9627-fa3f51cdabb8")),
+    ] {
         spec.partitions.push(gpt::PartitionSpec { name: name.to_owned(), type_guid, guid, size: 8192, attributes: 0 });
     }
     let table = gpt::plan(&spec)?;
