@@ -4,6 +4,8 @@
 //! Every release line is built at four offsets, with and without arguments, META and a size. The expected values are
 //! written out here from the specification; nothing is asked of the product's own tables or readers.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where its helpers do")]
+
 mod common;
 
 use std::{
@@ -374,7 +376,8 @@ fn f14(image: &Image<'_>) -> Result<(), String> {
     same("label in the root", &&root[..12], &&b"EFI        \x08"[..])?;
     // FSInfo's count of free clusters is that of the table.
     let clusters = (total - 32 - 2 * fat) / 8;
-    let free = (2..clusters + 2).filter(|at| u32_at(&tables[0], usize::try_from(at * 4).unwrap()) & 0x0fff_ffff == 0);
+    let free =
+        (2..clusters + 2).filter(|at| u32_at(&tables[0], usize::try_from(at * 4).unwrap()).is_multiple_of(1 << 28));
     same("free clusters", &u32_at(&bytes(&esp, SECTOR, SECTOR), 488), &(free.count() as u64))?;
     drop(tables);
 
@@ -518,8 +521,7 @@ fn f22(image: &Image<'_>) -> Result<(), String> {
     same("last magic", &&first[0x3fffc..], &&[0xa5, 0xb4, 0xc3, 0xd2][..])?;
     let mut hashed = first.to_vec();
     hashed[0x3ffdc..0x3fffc].fill(0);
-    let found: String = first[0x3ffdc..0x3fffc].iter().map(|byte| format!("{byte:02x}")).collect();
-    same("SHA-256", &found, &Digest::of(&hashed).hex())?;
+    same("SHA-256", &raw::hex(&first[0x3ffdc..0x3fffc]), &Digest::of(&hashed).hex())?;
     let word = |at: usize| u64::from(u32::from_be_bytes(first[at..at + 4].try_into().unwrap()));
     let mut found = BTreeMap::new();
     let mut at = 4;
@@ -600,7 +602,17 @@ fn check(world: &World, base: &Path, case: &Case<'_>) {
     }
     let built = result(&mut command);
     let path = world.path("out/metal-arm64.raw");
-    let file = fs::File::open(&path).unwrap();
+    let image = load(world, &path, case);
+    foreign_programs(&path, &image.esp);
+    let broken = broken(&image);
+    assert!(broken.is_empty(), "{name}\n{}", broken.join("\n"));
+    // What the record says is what is there.
+    assert_eq!(built["build"]["commandLine"], case.command_line, "{name}");
+    assert_eq!(built["build"]["size"], image.size, "{name}");
+}
+
+fn load<'a>(world: &'a World, path: &Path, case: &'a Case<'a>) -> Image<'a> {
+    let file = fs::File::open(path).unwrap();
     let size = file.metadata().unwrap().len();
     let last_lba = size / SECTOR - 1;
     let (primary, backup) = (Header::read(&file, 1), Header::read(&file, last_lba));
@@ -608,16 +620,55 @@ fn check(world: &World, base: &Path, case: &Case<'_>) {
     let entries = raw::entries(&array);
     let esp = world.path("esp.img");
     copy_sparse(&file, entries[0].first * SECTOR, case.line.esp, &esp);
-    foreign_programs(&path, &esp);
     let tree = mtools(world, &esp);
-    let image = Image { case, inputs: &world.inputs, file, size, last_lba, primary, backup, array, entries, esp, tree };
-    let broken: Vec<_> =
-        FACTS.iter().filter_map(|(fact, check)| Some(format!("{fact}: {}", check(&image).err()?))).collect();
-    assert!(broken.is_empty(), "{name}\n{}", broken.join("\n"));
-    // What the record says is what is there.
-    assert_eq!(built["build"]["commandLine"], case.command_line, "{name}");
-    assert_eq!(built["build"]["size"], size, "{name}");
-    fs::remove_file(&path).unwrap();
+    Image { case, inputs: &world.inputs, file, size, last_lba, primary, backup, array, entries, esp, tree }
+}
+
+/// The facts that do not hold.
+fn broken(image: &Image<'_>) -> Vec<String> {
+    FACTS.iter().filter_map(|(fact, check)| Some(format!("{fact}: {}", check(image).err()?))).collect()
+}
+
+/// The checks themselves: one changed byte is seen, and by the facts that speak of it.
+#[test]
+fn a_changed_byte_breaks_the_fact_that_speaks_of_it() {
+    let world = World::new(Inputs::demo());
+    let base = world.base("base", None);
+    let line = &LINES[0];
+    let case = Case { meta: META, ..cases(line).into_iter().nth(1).unwrap() };
+    check(&world, &base, &case);
+    let path = world.path("out/metal-arm64.raw");
+    let efi = 22528 * SECTOR;
+    let meta = efi + line.esp;
+    let end = line.default_size;
+    for (what, offset, expected) in [
+        ("type in the protective MBR", 450, &["F2"][..]),
+        ("revision in the header", SECTOR + 10, &["F3"]),
+        ("first usable LBA in the header", SECTOR + 40, &["F3", "F4", "F5", "F8"]),
+        ("disk GUID in the header", SECTOR + 56, &["F3", "F5", "F10"]),
+        ("LBA 3", 3 * SECTOR, &["F11", "F13"]),
+        ("first boot file", 64 * SECTOR + 100, &["F11"]),
+        ("second boot file", 16384 * SECTOR + 100, &["F11"]),
+        ("name of the first partition", 20482 * SECTOR + 56, &["F6", "F7"]),
+        ("GUID of the second partition", 20482 * SECTOR + 128 + 16, &["F6", "F10"]),
+        ("LBA 20514", 20514 * SECTOR, &["F13"]),
+        ("volume id", efi + 67, &["F14"]),
+        ("second FAT", efi + (32 + 2200 + 1) * SECTOR, &["F14"]),
+        ("first copy of META", meta + 10, &["F22"]),
+        ("last KiB of META", meta + MIB - 1, &["F22"]),
+        ("behind META", meta + MIB, &["F13"]),
+        ("backup entry array", end - 33 * SECTOR, &["F6"]),
+        ("backup header", end - SECTOR + 24, &["F5"]),
+    ] {
+        let file = fs::OpenOptions::new().write(true).read(true).open(&path).unwrap();
+        let old = bytes(&file, offset, 1);
+        let write = |byte: u8| std::os::unix::fs::FileExt::write_all_at(file.file(), &[byte], offset).unwrap();
+        write(old[0] ^ 0x20);
+        let broken = broken(&load(&world, &path, &case));
+        let facts: Vec<_> = broken.iter().filter_map(|text| text.split(' ').next()).collect();
+        assert_eq!(facts, expected, "{what}: {broken:#?}");
+        write(old[0]);
+    }
 }
 
 fn line(line: &Line) {

@@ -1,9 +1,11 @@
 //! From the same inputs, our image beside the one that the upstream imager wrote, both described by a reader that is
 //! neither's (`reference/describe.py`). What differs must stand in [`DIFFERENCES`]; `docs/parity.md` shows that table.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where its helpers do")]
+
 mod common;
 
-use std::path::PathBuf;
+use std::{fmt::Write as _, path::PathBuf};
 
 use common::{Describe, Difference, Inputs, World, pe_section, prefixed, raw, result};
 use fs_err as fs;
@@ -305,7 +307,7 @@ fn rendered() -> String {
     let mut text = String::from("| Difference | Cases | In the description | Why |\n|---|---|---|---|\n");
     for Row { key, cases, paths, reason, .. } in DIFFERENCES {
         let code = |list: &[&str]| list.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ");
-        text += &format!("| {key} | {} | {} | {reason} |\n", code(cases), code(paths));
+        let _ = writeln!(text, "| {key} | {} | {} | {reason} |", code(cases), code(paths));
     }
     text
 }

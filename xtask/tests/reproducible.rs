@@ -1,6 +1,8 @@
 //! The same input gives the same bytes, whoever builds, where, when, and with how many threads; and what is published
 //! says nothing about the machine or a secret.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where its helpers do")]
+
 mod common;
 
 use std::{

@@ -1,6 +1,6 @@
 //! Reading of disk images and programs by offsets out of their specifications. Nothing here calls code of the product.
 
-use std::os::unix::fs::FileExt as _;
+use std::{fmt::Write as _, os::unix::fs::FileExt as _};
 
 use fs_err as fs;
 
@@ -58,9 +58,17 @@ pub fn crc32(bytes: &[u8]) -> u64 {
     u64::from(!crc)
 }
 
+/// Bytes as two digits each.
+pub fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
 /// A GUID as text: three little-endian fields, then eight bytes in order.
 pub fn guid(bytes: &[u8]) -> String {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let turned = |range: std::ops::Range<usize>| hex(&bytes[range].iter().rev().copied().collect::<Vec<_>>());
     format!("{}-{}-{}-{}-{}", turned(0..4), turned(4..6), turned(6..8), hex(&bytes[8..10]), hex(&bytes[10..16]))
 }
