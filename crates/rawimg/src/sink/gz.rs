@@ -12,7 +12,7 @@ use super::{
     Options, Written,
     cells::{Class, Probe},
     checksum::{crc32_join, crc32_zeros},
-    pass::{self, Consume, Encode, UNIT, Unit},
+    pass::{Consume, Encode, Pass, UNIT, Unit},
     raw::{flush, write_all},
 };
 use crate::{Error, Extents};
@@ -191,14 +191,14 @@ pub(super) fn write(
     let mut file = File { out: HashingWriter::new(out), crc32: 0, zeros: Vec::new() };
     write_all(&mut file.out, &HEADER)?;
     let encoder = || Blocks { probe: Probe::new() };
-    let summary = pass::run_with(image, options, "write gz", progress, encoder, &mut file)?;
+    let summary = Pass::new(image, options, "write gz", progress).run(encoder, &mut file)?;
     write_all(&mut file.out, &LAST_BLOCK)?;
     // The size is modulo 2^32 by the format.
     let trailer = [file.crc32.to_le_bytes(), (image.len() as u32).to_le_bytes()].concat();
     write_all(&mut file.out, &trailer)?;
     flush(&mut file.out)?;
     let (_, digest, size) = file.out.finish();
-    Ok(Written { size, digest, raw_size: image.len(), raw_digest: summary.raw_digest, units: summary.units })
+    Ok(Written { size, digest, raw_size: image.len(), raw_digest: summary.hashes.digest(), units: summary.units })
 }
 
 #[cfg(test)]

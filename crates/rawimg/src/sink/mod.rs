@@ -45,6 +45,7 @@ mod cells;
 mod check;
 mod checksum;
 mod format;
+mod hashes;
 mod pass;
 mod raw;
 

@@ -11,9 +11,9 @@ use std::{
     thread,
 };
 
-use imgcore::{Digest, Hasher, Progress, ReadAt as _};
+use imgcore::{Progress, ReadAt as _};
 
-use super::{Options, UnitSum, cells::is_zero, checksum};
+use super::{Options, UnitSum, cells::is_zero, checksum, hashes::Hashes};
 use crate::{Error, ErrorKind, Extents};
 
 /// Size of a unit.
@@ -51,7 +51,7 @@ pub(super) trait Consume<N> {
 /// What a pass found out.
 pub(super) struct Summary {
     pub(super) units: Vec<UnitSum>,
-    pub(super) raw_digest: Option<Digest>,
+    pub(super) hashes: Hashes,
 }
 
 /// The units that extents touch, as maximal ranges of unit numbers.
@@ -68,84 +68,78 @@ fn touched(image: &Extents) -> Vec<Range<u64>> {
     ranges
 }
 
-/// Runs the pass. Each thread gets its own encoder from `encoder`.
-pub(super) fn run<E: Encode>(
-    image: &Extents,
-    threads: usize,
-    hash_raw: bool,
-    task: &str,
-    progress: &dyn Progress,
-    encoder: impl Fn() -> E + Sync,
-    consumer: &mut dyn Consume<E::Note>,
-) -> Result<Summary, Error> {
-    progress.start(task, Some(image.len()));
-    let units = touched(image);
-    let total: u64 = units.iter().map(|range| range.end - range.start).sum();
-    let line = Line::new(units, total, 2 * threads as u64 + 1);
-    let summary = thread::scope(|scope| {
-        // Whatever ends this closure, an error or a panic, the workers must not wait for ever.
-        let _stop = StopAtEnd(&line);
-        for _ in 0..threads.min(usize::try_from(total).unwrap_or(threads)) {
-            scope.spawn(|| {
-                let _stop = StopAtPanic(&line);
-                work(&line, image, encoder());
-            });
-        }
-        let (feed, hash) = if hash_raw {
+/// What a pass is run with.
+pub(super) struct Pass<'a> {
+    pub(super) image: &'a Extents,
+    /// How many threads encode.
+    pub(super) threads: usize,
+    /// What is wanted of the raw image.
+    pub(super) hashes: Hashes,
+    /// The name under which progress is told.
+    pub(super) task: &'static str,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl<'a> Pass<'a> {
+    /// With the settings that callers give.
+    pub(super) fn new(image: &'a Extents, options: &Options, task: &'static str, progress: &'a dyn Progress) -> Self {
+        Self { image, threads: options.threads(), hashes: Hashes::sha256_if(options.hash_raw), task, progress }
+    }
+
+    /// Runs it. Each thread gets its own encoder from `encoder`.
+    pub(super) fn run<E: Encode>(
+        self,
+        encoder: impl Fn() -> E + Sync,
+        consumer: &mut dyn Consume<E::Note>,
+    ) -> Result<Summary, Error> {
+        let Self { image, threads, hashes, task, progress } = self;
+        progress.start(task, Some(image.len()));
+        let units = touched(image);
+        let total: u64 = units.iter().map(|range| range.end - range.start).sum();
+        let line = Line::new(units, total, 2 * threads as u64 + 1);
+        let summary = thread::scope(|scope| {
+            // Whatever ends this closure, an error or a panic, the workers must not wait for ever.
+            let _stop = StopAtEnd(&line);
+            for _ in 0..threads.min(usize::try_from(total).unwrap_or(threads)) {
+                scope.spawn(|| {
+                    let _stop = StopAtPanic(&line);
+                    work(&line, image, encoder());
+                });
+            }
+            if !hashes.wanted() {
+                let units = consume(&line, image.len(), total, task, progress, None, consumer)?;
+                return Ok(Summary { units, hashes });
+            }
             let (feed, pieces) = mpsc::sync_channel(4);
-            let line = &line;
-            (Some(feed), Some(scope.spawn(move || hash_pieces(&pieces, line))))
-        } else {
-            (None, None)
-        };
-        let sums = consume(&line, image.len(), total, task, progress, feed.as_ref(), consumer)?;
-        // Without its feed the hash ends.
-        drop(feed);
-        let raw_digest = hash.map(|hash| hash.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        Ok::<_, Error>(Summary { units: sums, raw_digest })
-    })?;
-    progress.finish(task);
-    Ok(summary)
+            let hash = scope.spawn(|| hash_pieces(hashes, pieces, &line));
+            let units = consume(&line, image.len(), total, task, progress, Some(&feed), consumer)?;
+            // Without its feed the hash ends.
+            drop(feed);
+            let hashes = hash.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok::<_, Error>(Summary { units, hashes })
+        })?;
+        progress.finish(task);
+        Ok(summary)
+    }
 }
 
-/// Runs the pass with the settings that callers give.
-pub(super) fn run_with<E: Encode>(
-    image: &Extents,
-    options: &Options,
-    task: &str,
-    progress: &dyn Progress,
-    encoder: impl Fn() -> E + Sync,
-    consumer: &mut dyn Consume<E::Note>,
-) -> Result<Summary, Error> {
-    run(image, options.threads(), options.hash_raw, task, progress, encoder, consumer)
-}
-
-/// What the hash of the raw image is made of.
+/// What the hashes of the raw image are made of.
 enum Piece {
     Zeros(u64),
     Bytes(Vec<u8>),
 }
 
-fn hash_pieces<N>(pieces: &mpsc::Receiver<Piece>, line: &Line<N>) -> Digest {
-    let mut hasher = Hasher::new();
-    let mut zeros = Vec::new();
+fn hash_pieces<N>(mut hashes: Hashes, pieces: mpsc::Receiver<Piece>, line: &Line<N>) -> Hashes {
     for piece in pieces {
         match piece {
             Piece::Bytes(bytes) => {
-                hasher.update(&bytes);
+                hashes.update(&bytes);
                 line.lock().spare.push(bytes);
             }
-            Piece::Zeros(mut count) => {
-                zeros.resize(UNIT as usize, 0);
-                while count > 0 && !line.lock().stop {
-                    let part = count.min(UNIT);
-                    hasher.update(&zeros[..part as usize]);
-                    count -= part;
-                }
-            }
+            Piece::Zeros(count) => hashes.update_zeros(count, || line.lock().stop),
         }
     }
-    hasher.finish()
+    hashes
 }
 
 /// A unit on its way from a worker to the consumer.

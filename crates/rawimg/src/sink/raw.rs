@@ -5,12 +5,13 @@ use std::{
     ops::Range,
 };
 
-use imgcore::Progress;
+use imgcore::{Digest, Progress};
 
 use super::{
     Options, Written,
     cells::is_zero,
-    pass::{self, Consume, Encode, UNIT, Unit},
+    hashes::Hashes,
+    pass::{Consume, Encode, Pass, UNIT, Unit},
 };
 use crate::{Error, Extents};
 
@@ -107,8 +108,9 @@ fn run(
 ) -> Result<Written, Error> {
     // Reading and hashing are two threads already; more readers would only wait.
     let threads = options.threads().min(2);
-    let summary = pass::run(image, threads, true, "write raw", progress, || AsIs, consumer)?;
-    let digest = summary.raw_digest.unwrap_or_else(|| imgcore::Digest::of(&[]));
+    let hashes = Hashes::sha256_if(true);
+    let summary = Pass { image, threads, hashes, task: "write raw", progress }.run(|| AsIs, consumer)?;
+    let digest = summary.hashes.digest().unwrap_or_else(|| Digest::of(&[]));
     Ok(Written { size: image.len(), digest, raw_size: image.len(), raw_digest: Some(digest), units: summary.units })
 }
 

@@ -16,8 +16,8 @@ use zstd::zstd_safe::{
 
 use super::{
     Options, Written,
-    checksum::Xxh64,
-    pass::{self, Consume, Encode, UNIT, Unit},
+    hashes::Hashes,
+    pass::{Consume, Encode, Pass, UNIT, Unit},
     raw::{flush, write_all},
 };
 use crate::{Error, ErrorKind, Extents};
@@ -26,6 +26,8 @@ use crate::{Error, ErrorKind, Extents};
 const LEVEL: i32 = 3;
 /// A window of 2 MiB: any decoder must take 8 MiB (RFC 8878 §3.1.1.1.2).
 const WINDOW_LOG: u32 = 21;
+/// Size of the pieces that libzstd's output is taken in: one job.
+const OUTPUT: usize = 1 << 20;
 const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 const WINDOW_BYTE: u8 = ((WINDOW_LOG - 10) << 3) as u8;
 /// Most bytes that one block stands for.
@@ -50,7 +52,7 @@ impl Encode for AsIs {
 /// Takes a frame of libzstd apart: lets blocks through, without the mark of the last.
 #[derive(Default)]
 struct Blocks {
-    /// Bytes of the frame header or of a block header that have come.
+    /// Bytes of the frame header or of a block header that have come and are held back.
     header: Vec<u8>,
     /// Whether the frame header is through.
     inside: bool,
@@ -59,49 +61,54 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn pass(&mut self, mut bytes: &[u8], out: &mut dyn Write) -> Result<(), Error> {
-        while !bytes.is_empty() {
-            if self.left > 0 {
-                let (now, later) = bytes.split_at(bytes.len().min(self.left));
-                write_all(out, now)?;
-                self.left -= now.len();
-                bytes = later;
+    fn pass(&mut self, bytes: &[u8], out: &mut dyn Write) -> Result<(), Error> {
+        // What is let through as it is, is written in one piece: `bytes[from..at]`.
+        let (mut from, mut at) = (0, 0);
+        while at < bytes.len() {
+            let block = self.left.min(bytes.len() - at);
+            self.left -= block;
+            at += block;
+            let wanted = if self.inside { 3 } else { 6 };
+            let Some(header) = bytes[at..].get(..wanted - self.header.len()) else {
+                // The rest is a part of a header.
+                write_all(out, &bytes[from..at])?;
+                self.header.extend_from_slice(&bytes[at..]);
+                return Ok(());
+            };
+            if !self.inside {
+                self.header.extend_from_slice(header);
+                if self.header != [&MAGIC[..], &[0, WINDOW_BYTE]].concat() {
+                    let problem = format!("libzstd wrote a frame header that was not expected: {:02x?}", self.header);
+                    return Err(ErrorKind::Unsupported { format: "zstd", problem }.into());
+                }
+                self.inside = true;
+                self.header.clear();
+                at += header.len();
+                from = at;
                 continue;
             }
-            let wanted = if self.inside { 3 } else { 6 };
-            let (now, later) = bytes.split_at(bytes.len().min(wanted - self.header.len()));
-            self.header.extend_from_slice(now);
-            bytes = later;
-            if self.header.len() < wanted {
-                return Ok(());
-            }
-            if self.inside {
-                self.block_header(out)?;
-            } else if self.header[..4] == MAGIC && self.header[4..] == [0, WINDOW_BYTE] {
-                self.inside = true;
-            } else {
-                let problem = format!("libzstd wrote a frame header that was not expected: {:02x?}", self.header);
-                return Err(ErrorKind::Unsupported { format: "zstd", problem }.into());
+            let whole = [&self.header[..], header].concat();
+            let word = u32::from_le_bytes([whole[0], whole[1], whole[2], 0]);
+            let is_rle = (word >> 1) & 3 == 1;
+            self.left = if is_rle { 1 } else { (word >> 3) as usize };
+            if word & 1 == 1 || !self.header.is_empty() {
+                write_all(out, &bytes[from..at])?;
+                // The empty block that only ends a frame is dropped.
+                if self.left > 0 {
+                    write_all(out, &(word & !1).to_le_bytes()[..3])?;
+                }
+                from = at + header.len();
             }
             self.header.clear();
+            at += header.len();
         }
-        Ok(())
-    }
-
-    fn block_header(&mut self, out: &mut dyn Write) -> Result<(), Error> {
-        let header = self.header.iter().rev().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte)) & !1;
-        let size = (header >> 3) as usize;
-        let is_rle = (header >> 1) & 3 == 1;
-        self.left = if is_rle { 1 } else { size };
-        // The empty block that only ends a frame is dropped.
-        if self.left == 0 { Ok(()) } else { write_all(out, &header.to_le_bytes()[..3]) }
+        write_all(out, &bytes[from..])
     }
 }
 
 struct Frame<W: Write> {
     out: HashingWriter<W>,
     image_size: u64,
-    hash: Xxh64,
     encoder: CCtx<'static>,
     buffer: Vec<u8>,
     /// The row of data units that is being written.
@@ -132,9 +139,8 @@ impl<W: Write> Frame<W> {
         let mut frame = Self {
             out: HashingWriter::new(out),
             image_size,
-            hash: Xxh64::new(),
             encoder,
-            buffer: vec![0; CCtx::out_size()],
+            buffer: vec![0; OUTPUT],
             row: None,
             had_data: false,
         };
@@ -162,11 +168,10 @@ impl<W: Write> Frame<W> {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), Error> {
+    fn finish(&mut self, xxh64: u64) -> Result<(), Error> {
         self.end_row()?;
-        let checksum = self.hash.finish().to_le_bytes();
-        // An empty raw block that says it is the last.
-        write_all(&mut self.out, &[&[1, 0, 0], &checksum[..4]].concat())?;
+        // An empty raw block that says it is the last; the low half of the checksum.
+        write_all(&mut self.out, &[&[1, 0, 0], &xxh64.to_le_bytes()[..4]].concat())?;
         flush(&mut self.out)
     }
 }
@@ -175,7 +180,6 @@ impl<W: Write> Consume<()> for Frame<W> {
     fn zeros(&mut self, range: Range<u64>) -> Result<(), Error> {
         self.end_row()?;
         let mut left = range.end - range.start;
-        self.hash.update_zeros(left);
         // Zeros in front of data are whole units, so there is room for the block.
         let reset = self.had_data && range.end < self.image_size;
         left -= if reset { RESET_ZEROS } else { 0 };
@@ -193,7 +197,6 @@ impl<W: Write> Consume<()> for Frame<W> {
     }
 
     fn unit(&mut self, unit: &Unit<'_>, _encoded: &[u8], _note: ()) -> Result<(), Error> {
-        self.hash.update(unit.raw);
         if self.row.is_none() {
             zstd(self.encoder.reset(ResetDirective::SessionOnly))?;
             self.row = Some(Blocks::default());
@@ -214,9 +217,10 @@ pub(super) fn write(
     progress: &dyn Progress,
 ) -> Result<Written, Error> {
     let mut frame = Frame::new(out, image.len(), options.threads())?;
-    let readers = options.threads().min(2);
-    let summary = pass::run(image, readers, options.hash_raw, "write zst", progress, || AsIs, &mut frame)?;
-    frame.finish()?;
+    let threads = options.threads().min(2);
+    let hashes = Hashes::sha256_if(options.hash_raw).and_xxh64();
+    let summary = Pass { image, threads, hashes, task: "write zst", progress }.run(|| AsIs, &mut frame)?;
+    frame.finish(summary.hashes.xxh64().unwrap_or_default())?;
     let (_, digest, size) = frame.out.finish();
-    Ok(Written { size, digest, raw_size: image.len(), raw_digest: summary.raw_digest, units: summary.units })
+    Ok(Written { size, digest, raw_size: image.len(), raw_digest: summary.hashes.digest(), units: summary.units })
 }

@@ -22,7 +22,7 @@ use super::{
     Options, Written,
     cells::{Class, Probe},
     checksum,
-    pass::{self, Consume, Encode, Unit},
+    pass::{Consume, Encode, Pass, Unit},
     raw::{flush, write_all},
 };
 use crate::{Error, Extents};
@@ -100,11 +100,11 @@ pub(super) fn write(
     let mut file = File { out: HashingWriter::new(out), records: Vec::new(), zero_blocks: BTreeMap::new() };
     write_all(&mut file.out, &container::STREAM_HEADER)?;
     let encoder = || Blocks { encoder: Encoder::new(), probe: Probe::new(), chunks: Vec::new() };
-    let summary = pass::run_with(image, options, "write xz", progress, encoder, &mut file)?;
+    let summary = Pass::new(image, options, "write xz", progress).run(encoder, &mut file)?;
     write_all(&mut file.out, &container::end(&file.records))?;
     flush(&mut file.out)?;
     let (_, digest, size) = file.out.finish();
-    Ok(Written { size, digest, raw_size: image.len(), raw_digest: summary.raw_digest, units: summary.units })
+    Ok(Written { size, digest, raw_size: image.len(), raw_digest: summary.hashes.digest(), units: summary.units })
 }
 
 #[cfg(test)]
