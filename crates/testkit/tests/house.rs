@@ -56,6 +56,18 @@ fn dependencies_point_down() {
     }
 }
 
+#[test]
+fn every_dependency_has_a_line_in_its_page() {
+    let root = testkit::workspace();
+    let manifest = String::from_utf8(testkit::read(root.join("Cargo.toml"))).unwrap();
+    let page = String::from_utf8(testkit::read(root.join("docs/dependencies.md"))).unwrap();
+    let section = manifest.split("[workspace.dependencies]").nth(1).and_then(|rest| rest.split("\n[").next()).unwrap();
+    let names = section.lines().filter(|line| !line.contains("path =")).filter_map(|line| line.split_once(" = "));
+    for (name, _) in names {
+        assert!(page.contains(&format!("`{name}`")), "docs/dependencies.md has no line for {name}");
+    }
+}
+
 /// Lines of Rust code outside comments.
 fn code_of(name: &str) -> Vec<(String, String)> {
     let (mut open, mut lines) = (vec![testkit::workspace().join("crates").join(name).join("src")], Vec::new());
