@@ -249,6 +249,8 @@ fn f4(image: &Image<'_>) -> Result<(), String> {
         Some(20480) => (20482, 22528),
         Some(24576) => (24578, 26624),
         Some(32768) => (32770, 34816),
+        // The first partition starts at the next multiple of 1 MiB behind the array.
+        Some(30001) => (30003, 30720),
         Some(other) => return Err(format!("no expectation for offset {other}")),
     };
     same("entry array", &image.primary.entries_lba, &entries)?;
@@ -677,6 +679,14 @@ fn line(line: &Line) {
     for case in cases(line) {
         check(&world, &base, &case);
     }
+}
+
+#[test]
+fn facts_with_an_offset_that_is_aligned_to_nothing() {
+    let world = World::new(Inputs::demo());
+    let base = world.base("base", None);
+    let [.., moved] = cases(&LINES[2]);
+    check(&world, &base, &Case { offset: Some(30001), size: None, ..moved });
 }
 
 #[test]
