@@ -262,9 +262,14 @@ impl ImageArgs {
 
 fn epoch() -> Result<Option<Epoch>, Error> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(None) };
-    let seconds = text.to_str().and_then(|text| text.parse().ok());
+    // FAT knows no later instant; before 1980 it says 1980.
+    const LAST: u64 = 4_354_819_198;
+    let seconds = text.to_str().and_then(|text| text.parse().ok()).filter(|seconds| *seconds <= LAST);
     seconds.map(|seconds| Some(Epoch(seconds))).ok_or_else(|| {
-        Error::usage(format!("SOURCE_DATE_EPOCH: expected seconds since 1970: {}", text.to_string_lossy()))
+        Error::usage(format!(
+            "SOURCE_DATE_EPOCH: expected seconds since 1970, up to the end of 2107: {}",
+            text.to_string_lossy()
+        ))
     })
 }
 

@@ -176,6 +176,7 @@ fn too_small_an_image_says_what_needs_how_much() {
         &["LAY004", "104857600", "partition 1 (EFI) 2101 MiB", "partition 2 (META) 1 MiB"],
     );
     place.refused(&["image", &board, "--size", "1000", "-o", "out"], 2, &["multiple of 512"]);
+    place.refused(&["image", &board, "--size", "18446744073709551104", "-o", "out"], 2, &["--size"]);
 }
 
 #[test]
@@ -223,6 +224,41 @@ fn nothing_to_do_does_nothing_and_a_change_is_explained() {
     let fourth = text(place.run(&["image", &board, "-o", "out", "--explain", "--kernel-arg", "a=b"]));
     assert!(fourth.contains("build.json is not as it was written"), "{fourth}");
     assert_eq!(names(&place.path("out")), ["SHA256SUMS", "build.json", "metal-arm64.raw.xz"]);
+}
+
+#[test]
+fn an_older_file_beside_a_newer_record_is_named() {
+    let place = Place::new();
+    let board = bare_demo(&place, |text| text);
+    for (talos, format) in [("v1.10.6", "raw.zst"), ("v1.13.9", "raw.xz")] {
+        let output = place.run(&["image", &board, "-o", "out", "--talos", talos, "--format", format]);
+        assert_eq!(output.status.code(), Some(0));
+    }
+    for (name, warned) in [("out/metal-arm64.raw.zst", true), ("out/metal-arm64.raw.xz", false)] {
+        let output = place.run(&["verify", name]);
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(String::from_utf8_lossy(&output.stderr).contains("warning[VFY006]"), warned, "{name}");
+    }
+}
+
+#[test]
+fn join_tokens_reach_no_file() {
+    let place = Place::new();
+    let board = bare_demo(&place, |text| text);
+    let argument = "--kernel-arg=siderolink.api=grpc://h?jointoken=S3CRETWORD";
+    assert_eq!(place.run(&["image", &board, "-o", "out", "--format", "raw.xz", argument]).status.code(), Some(0));
+    let mut open = vec![place.path("cache"), place.path("out")];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_none_or(|extension| extension != "xz") {
+                let bytes = testkit::read(&path);
+                assert!(!bytes.windows(10).any(|part| part == b"S3CRETWORD"), "{}", path.display());
+            }
+        }
+    }
 }
 
 #[test]

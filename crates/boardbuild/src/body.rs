@@ -16,6 +16,9 @@ use crate::{
     request::Request,
 };
 
+/// Largest image that is built: what the readers of compressed images take.
+const LARGEST: u64 = 64 << 30;
+
 /// What the table of releases says about a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
@@ -67,6 +70,12 @@ impl Target {
                 size / 512 * 512,
                 (size / 512).saturating_add(1).saturating_mul(512)
             )));
+        }
+        if size > LARGEST {
+            return Err(Error::usage(format!("--size: {size} bytes are more than an image may have: {LARGEST}"))
+                .or_help(
+                    "Talos grows into the whole disk at its first boot; the image need not be as large as the disk",
+                ));
         }
         Ok((Self { version, release, bootloader, size }, report))
     }

@@ -152,7 +152,7 @@ impl Start {
                 "boot": request.boot,
                 "formats": formats,
                 "size": request.size,
-                "kernelArgs": request.kernel_args,
+                "kernelArgs": request.kernel_args.iter().map(|argument| record::redact(argument)).collect::<Vec<_>>(),
                 "meta": meta,
                 "options": request.options,
                 "allow": request.allow,

@@ -92,8 +92,8 @@ pub fn draw(layout: &Layout, size: u64) -> String {
 /// The bar ends a little behind the start of the first large range, so that what lies in front of it can be seen.
 fn front_end(ranges: &[&Labelled], size: u64) -> u64 {
     let large = ranges.iter().find(|labelled| labelled.range.end.saturating_sub(labelled.range.start) > size / 4);
-    let end = large.map_or(size, |labelled| labelled.range.start + labelled.range.start / 8);
-    end.clamp(1, size.max(1)).next_multiple_of(ByteSize::MIB).min(size.max(1))
+    let end = large.map_or(size, |labelled| labelled.range.start.saturating_add(labelled.range.start / 8));
+    end.clamp(1, size.max(1)).checked_next_multiple_of(ByteSize::MIB).unwrap_or(u64::MAX).min(size.max(1))
 }
 
 fn mark(index: usize) -> char {
@@ -129,6 +129,16 @@ mod tests {
         let (a, b) = (bar.matches('a').count(), bar.matches('b').count());
         assert!((10..=12).contains(&a) && b >= 9, "{text}");
         assert!(text.contains("partition 1 (EFI)"));
+    }
+
+    #[test]
+    fn a_medium_of_any_size_is_drawn() {
+        for size in [1, 511, u64::MAX - 1, u64::MAX] {
+            let mut layout = Layout::new();
+            layout.add("all", 0..size);
+            layout.add("end", size - 1..size);
+            assert!(draw(&layout, size).contains("all"));
+        }
     }
 
     #[test]

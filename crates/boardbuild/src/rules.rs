@@ -59,6 +59,7 @@ pub const RULES: &[(&str, Severity, &str, bool)] = &[
     ("VFY002", Severity::Error, "the image does not hold what the board file says", true),
     ("VFY003", Severity::Error, "an input recorded in build.json is not in the image", false),
     ("VFY004", Severity::Warning, "something lies in front of the partitions that is no known boot file", true),
+    ("VFY006", Severity::Warning, "the build record beside a file is of another build", true),
     ("VFY005", Severity::Error, "the image carries no boot loader that UEFI firmware would start", true),
 ];
 

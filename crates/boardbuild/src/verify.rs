@@ -314,10 +314,12 @@ pub fn verify(request: &VerifyRequest, context: &Context<'_>) -> Result<Verified
     let disk = rawimg::source::open(file).map_err(|error| {
         Error::new(Exit::Refused, Finding::error("VFY001", format!("{}: {error}", request.file.display())))
     })?;
-    let record = read_record(request)?;
+    let mut earlier = Report::new();
+    let record = read_record(request, &mut earlier)?;
     let task = format!("verifying {}", request.file.display());
     context.progress.start(&task, None);
     let mut examined = examine(disk.as_ref(), record.as_ref())?;
+    examined.report.extend(earlier);
     if let Some(record) = &record
         && record.size.is_some_and(|size| size != disk.size())
     {
@@ -354,7 +356,7 @@ pub(crate) fn is_tar(file: &dyn ReadAt) -> Result<bool> {
     Ok(magic == *b"ustar")
 }
 
-fn read_record(request: &VerifyRequest) -> Result<Option<Record>> {
+fn read_record(request: &VerifyRequest, report: &mut Report) -> Result<Option<Record>> {
     let (path, asked) = match &request.build {
         Some(path) => (path.clone(), true),
         None => (request.file.with_file_name(BUILD_JSON), false),
@@ -372,8 +374,14 @@ fn read_record(request: &VerifyRequest) -> Result<Option<Record>> {
         }
     };
     let name = request.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let ours = asked || record.images.iter().any(|image| image.name == name);
-    Ok(ours.then_some(record))
+    if asked || record.images.iter().any(|image| image.name == name) {
+        return Ok(Some(record));
+    }
+    report.push(
+        Finding::warning("VFY006", format!("{} does not list {name}: inputs are not looked up", path.display()))
+            .help("the file is of another build than the record beside it; --build FILE names the right one"),
+    );
+    Ok(None)
 }
 
 fn verify_archive(path: &Path, file: Arc<dyn ReadAt>, allowed: &Allowed) -> Verified {
