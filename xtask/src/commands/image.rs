@@ -15,6 +15,10 @@ use crate::{
 pub(crate) fn image(args: &ImageArgs, global: &Global) -> Result<Outcome, Error> {
     let request = args.request()?;
     let built = with_context(global, |context| boardbuild::image(&request, context))?;
+    if built.record.as_ref().is_some_and(|record| record.installer.is_none()) && !built.up_to_date && !global.json {
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "no installer image: this version does not write it");
+    }
     Ok(outcome(&built, args, global))
 }
 
