@@ -260,11 +260,12 @@ impl ImageArgs {
     }
 }
 
+/// End of 2107: FAT knows no later instant. Before 1980 it says 1980.
+const LAST_EPOCH: u64 = 4_354_819_198;
+
 fn epoch() -> Result<Option<Epoch>, Error> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(None) };
-    // FAT knows no later instant; before 1980 it says 1980.
-    const LAST: u64 = 4_354_819_198;
-    let seconds = text.to_str().and_then(|text| text.parse().ok()).filter(|seconds| *seconds <= LAST);
+    let seconds = text.to_str().and_then(|text| text.parse().ok()).filter(|seconds| *seconds <= LAST_EPOCH);
     seconds.map(|seconds| Some(Epoch(seconds))).ok_or_else(|| {
         Error::usage(format!(
             "SOURCE_DATE_EPOCH: expected seconds since 1970, up to the end of 2107: {}",

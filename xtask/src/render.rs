@@ -48,7 +48,7 @@ pub(crate) fn finish(command: &str, global: &Global, outcome: Outcome) -> ExitCo
                 say(finding);
             }
         }
-        print(&outcome.text)
+        print(&clean(&outcome.text))
     };
     // A reader that went away (`| head`) is no error of ours; a full disk behind `>` is.
     match written {
@@ -83,9 +83,9 @@ fn say(finding: &Finding) {
     };
 }
 
-/// Foreign text must not steer the terminal.
+/// Foreign text must not steer the terminal. Tabs separate the columns of `--tsv`.
 fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '?' } else { c }).collect()
 }
 
 /// Renders an error of the command line itself.

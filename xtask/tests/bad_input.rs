@@ -1,6 +1,8 @@
 //! What a user gets who gives the wrong thing: a code, a reason, a cure, the documented exit code, and no file under a
 //! final name.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test stops where its helpers do")]
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},

@@ -1,5 +1,7 @@
 //! `inspect --tsv` says of real files what other programs measured.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test stops where its helpers do")]
+
 use std::{collections::BTreeMap, process::Command};
 
 #[test]

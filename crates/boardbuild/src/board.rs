@@ -296,6 +296,21 @@ impl Board {
                 fail(Some(origin.span()), &format!("source {role} needs either `path` or `url`"), "keep one of them");
             }
         }
+        let last = u64::MAX / SECTOR / 2;
+        let files = toml.boot.values().flat_map(|scenario| &scenario.files).map(|file| (&file.source, file.at_sector));
+        let areas = toml.reserved.iter().map(|area| (&area.name, area.at_sector.saturating_add(area.sectors)));
+        for (name, sector) in files.chain(areas) {
+            if sector > last {
+                errors.push(source.error(None, &format!("{name}: sector {sector} lies behind any disk")));
+            }
+        }
+        for (scenario, Scenario { files }) in &toml.boot {
+            let mut seen = std::collections::BTreeSet::new();
+            for file in files.iter().filter(|file| !seen.insert(&file.source)) {
+                let message = format!("scenario {scenario} writes {} twice", file.source);
+                errors.push(source.error(None, &message).help("give the second place a role of its own"));
+            }
+        }
         if !errors.is_empty() {
             let mut report = warnings;
             report.extend(errors);

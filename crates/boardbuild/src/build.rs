@@ -98,8 +98,10 @@ impl Start {
         let board = board::find(&context.home.boards, &request.board)?;
         let defaults = Defaults::read(&context.home.boards)?;
         let allowed = Allowed::new(&request.allow)?;
-        let home_lock = Lock::read(&context.home.boards)?;
-        let epoch = request.epoch.unwrap_or(Epoch(home_lock.epoch));
+        let epoch = match request.epoch {
+            Some(epoch) => epoch,
+            None => Epoch(Lock::read(&context.home.boards)?.epoch),
+        };
         let lock =
             if board.folder.join("sources.lock").is_file() { Lock::read(&board.folder)? } else { Lock::new(epoch) };
         check_options(request, &board)?;
@@ -120,6 +122,20 @@ impl Start {
         Ok(Self { board, allowed, epoch, defaults, lock, board_inputs, base, installers, report })
     }
 
+    /// Adds what was learned of this board's inputs to its lock file, as that is at this moment.
+    fn keep_lock(&self, store: &Store) -> Result<()> {
+        let Some((folder, learned)) = &self.lock else { return Ok(()) };
+        let name = std::path::absolute(folder).map_err(|error| Error::io(folder, &error))?;
+        let _held = store.lock(&name.to_string_lossy())?;
+        let mut lock = if folder.join("sources.lock").is_file() { Lock::read(folder)? } else { learned.clone() };
+        for locked in learned.sources.iter().filter(|locked| locked.board == self.board.name) {
+            if lock.find(&locked.board, &locked.name).is_none() {
+                lock.set(locked.clone());
+            }
+        }
+        lock.write(folder)
+    }
+
     /// The parameters and input digests that decide every output.
     fn key(&self, request: &Request, action: &str) -> Result<serde_json::Value> {
         let digests = |inputs: &mut dyn Iterator<Item = &Input>| {
@@ -129,7 +145,7 @@ impl Start {
             .board_inputs
             .values()
             .chain(self.base.values())
-            .map(|input| (input.name.clone(), input.origin.clone()))
+            .map(|input| (input.name.clone(), (input.origin.clone(), input.licence.clone())))
             .collect();
         let mut installers = BTreeMap::new();
         for installer in &self.installers {
@@ -173,7 +189,7 @@ impl Start {
 }
 
 /// Identity of the running program: its version, and its file, so that a program that was built anew does its work anew.
-fn program() -> serde_json::Value {
+pub(crate) fn program() -> serde_json::Value {
     let file = std::env::current_exe().and_then(|path| Stamp::of(&path)).ok();
     serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "file": file })
 }
@@ -360,6 +376,7 @@ pub fn image(request: &Request, context: &Context<'_>) -> Result<Built> {
     if let Some(done) = done
         && !request.dry_run
     {
+        start.keep_lock(context.store)?;
         return Ok(done.into_built(&start, folder, explain));
     }
 
@@ -423,10 +440,8 @@ pub fn image(request: &Request, context: &Context<'_>) -> Result<Built> {
     if context.progress.cancelled() {
         return Err(Error::cancelled());
     }
+    start.keep_lock(context.store)?;
     outputs.publish()?;
-    if let Some((folder, lock)) = &start.lock {
-        lock.write(folder)?;
-    }
     built.record = Some(record);
     finished.remember(&built)?;
     built.explain = explain;
@@ -453,6 +468,7 @@ pub fn overlay(request: &Request, context: &Context<'_>) -> Result<Built> {
     if let Some(done) = done
         && !request.dry_run
     {
+        start.keep_lock(context.store)?;
         return Ok(done.into_built(&start, folder, explain));
     }
     let (target, found) = Target::decide(request, &start.board, &start.defaults.talos)?;
@@ -481,10 +497,11 @@ pub fn overlay(request: &Request, context: &Context<'_>) -> Result<Built> {
         let (output, how) = write_overlay(&overlay, &start, &front, context, &mut outputs)?;
         explain.push(how);
         built.outputs.push(output);
-        outputs.publish()?;
-        if let Some((folder, lock)) = &start.lock {
-            lock.write(folder)?;
+        if context.progress.cancelled() {
+            return Err(Error::cancelled());
         }
+        start.keep_lock(context.store)?;
+        outputs.publish()?;
         finished.remember(&built)?;
     }
     built.explain = explain;
@@ -519,6 +536,7 @@ fn write_overlay(
         && let Some(blob) = context.store.blob(name, packed.sha256)?
     {
         std::io::copy(&mut imgcore::ReadAtCursor::new(&blob), &mut file).map_err(|error| Error::io(&path, &error))?;
+        check_overlay(&file, packed.sha256)?;
         outputs.finish(file, name)?;
         let output = OutputRecord { name: name.to_owned(), sha256: packed.sha256, size: packed.size };
         return Ok((output, format!("{name}: hit: taken from the store")));
@@ -529,12 +547,28 @@ fn write_overlay(
     let mut bytes = Vec::new();
     archive.write_to(&mut bytes).map_err(|error| Error::new(Exit::Io, Finding::error("IOE001", error.to_string())))?;
     file.write_all(&bytes).map_err(|error| Error::io(&path, &error))?;
+    let sha256 = Digest::of(&bytes);
+    check_overlay(&file, sha256)?;
     outputs.finish(file, name)?;
-    let sha256 = context.store.put(&bytes)?;
+    context.store.put(&bytes)?;
     let size = bytes.len() as u64;
     context.store.record(&action, key, &Packed { sha256, size })?;
     context.progress.finish(&task);
     Ok((OutputRecord { name: name.to_owned(), sha256, size }, format!("{name}: miss: packed")))
+}
+
+/// Reads a written overlay archive again, to the last file of its last layer.
+fn check_overlay(file: &tempfile::NamedTempFile, sha256: Digest) -> Result<()> {
+    let source: Arc<dyn imgcore::ReadAt> = Arc::new(FileSource::open(file.path())?);
+    let found = imgcore::Blob::new(OVERLAY_TAR, Arc::clone(&source), None).compute_digest()?;
+    let (_, report) = ocipack::inspect(source);
+    if found == sha256 && !report.has_errors() {
+        return Ok(());
+    }
+    let finding =
+        Finding::error("VFY001", format!("{OVERLAY_TAR} does not read back as packed: {found}, expected {sha256}"))
+            .help("the medium or the memory of this machine is at fault, or this program; nothing was published");
+    Err(Error::refused(std::iter::once(finding).collect()).after(report))
 }
 
 /// File name of the raw image in a format, as the imager's.
@@ -576,7 +610,7 @@ fn write_image(
     Ok(OutputRecord { name, sha256: written.digest, size: written.size })
 }
 
-fn io_source(error: &rawimg::Error) -> Option<&std::io::Error> {
+pub(crate) fn io_source(error: &rawimg::Error) -> Option<&std::io::Error> {
     let mut source = std::error::Error::source(error);
     while let Some(current) = source {
         if let Some(io) = current.downcast_ref::<std::io::Error>() {
@@ -613,10 +647,14 @@ fn new_record(request: &Request, start: &Start, front: &Front, plan: &Plan) -> R
         epoch: start.epoch.0,
         command_line: Some(record::redact(&plan.command_line)),
         kernel_release: plan.kernel_release.clone(),
+        // A key that is given twice has its last value, as in the image.
         meta: request
             .meta
             .iter()
-            .map(|(key, value)| MetaRecord { key: *key, sha256: Digest::of(value.as_bytes()) })
+            .map(|(key, value)| (*key, Digest::of(value.as_bytes())))
+            .collect::<BTreeMap<_, _>>()
+            .into_iter()
+            .map(|(key, sha256)| MetaRecord { key, sha256 })
             .collect(),
         size: Some(plan.disk.len()),
         plan: Some(plan.digest),

@@ -135,9 +135,7 @@ impl Outputs {
         fs::create_dir_all(folder)?;
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with(TEMPORARY) && name.ends_with(".tmp") {
+            if is_temporary(&entry.file_name()) {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -206,6 +204,12 @@ impl Drop for Outputs {
             }
         }
     }
+}
+
+/// Whether a file is a temporary one of this program, perhaps of another process that is writing it.
+pub(crate) fn is_temporary(name: &std::ffi::OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with(TEMPORARY) && name.ends_with(".tmp")
 }
 
 pub(crate) fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {

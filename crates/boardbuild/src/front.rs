@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Boot files are a few MiB; more than this is another kind of file.
-const BOOT_FILE_LIMIT: u64 = 64 << 20;
+pub(crate) const BOOT_FILE_LIMIT: u64 = 24 << 20;
 
 /// U-Boot refuses device trees over 4 MiB; a larger file is read only to say so.
 const DTB_LIMIT: u64 = 16 << 20;
@@ -65,7 +65,7 @@ impl Front {
         if let Some(wanted) = &board.dtb
             && let Some(input) = inputs.get(&wanted.source)
         {
-            let bytes = input.blob.read_all(DTB_LIMIT)?;
+            let bytes = read(input, DTB_LIMIT)?;
             report.extend(check_dtb(&bytes, wanted).owned_by(&wanted.source, 0));
             dtb = Some((format!("dtb/{}", wanted.path), input.clone()));
         }
@@ -85,7 +85,14 @@ impl BootFile {
         soc: Option<rkboot::Soc>,
         report: &mut Report,
     ) -> Result<Self> {
-        let bytes = input.blob.read_all(BOOT_FILE_LIMIT)?;
+        let bytes = read(input, BOOT_FILE_LIMIT)?;
+        if bytes.is_empty() {
+            report.push(
+                Finding::error("SRC005", "the file is empty")
+                    .of(file.source.clone())
+                    .help("the board would find nothing to start; fetch the file again"),
+            );
+        }
         let (examined, findings) = rkboot::examine(&bytes, soc);
         report.extend(findings.owned_by(&file.source, 0));
         let mut length = bytes.len() as u64;
@@ -113,6 +120,19 @@ impl BootFile {
     }
 }
 
+/// Reads an input whole, if it is as small as inputs of its kind are.
+fn read(input: &Input, limit: u64) -> Result<Vec<u8>> {
+    input.blob.read_all(limit).map_err(|error| {
+        if error.kind() != std::io::ErrorKind::FileTooLarge {
+            return error.into();
+        }
+        let finding = Finding::error("VER003", format!("{error}: this is another kind of file"))
+            .of(input.name.clone())
+            .help("give the file that the role asks for, not a disk image");
+        crate::Error::refused(std::iter::once(finding).collect())
+    })
+}
+
 /// Everything that is checked of a device tree.
 pub(crate) fn check_dtb(bytes: &[u8], dtb: &crate::board::Dtb) -> Report {
     let (_, mut report) = dtbtool::scan(bytes);
@@ -126,7 +146,7 @@ pub(crate) fn check_dtb(bytes: &[u8], dtb: &crate::board::Dtb) -> Report {
     } else if !report.has_errors() {
         // The scan is lenient where the strict view is not; what the strict view refuses must not pass in silence.
         let text = dtbtool::Fdt::parse(bytes).err().map(|error| error.to_string()).unwrap_or_default();
-        report.push(Finding::error("VER003", format!("no usable device tree: {text}")));
+        report.push(Finding::error("VER004", format!("no usable device tree: {text}")));
     }
     report
 }

@@ -2,10 +2,10 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use imgcore::{ByteSize, Fact, Finding, ReadAt, Report};
+use imgcore::{ByteSize, Fact, ReadAt, Report};
 
 use crate::{
-    error::{Error, Exit, Result},
+    error::{Error, Result},
     verify,
 };
 
@@ -40,8 +40,7 @@ pub fn inspect(path: &Path) -> Result<Inspected> {
         let facts = summary.as_ref().map(ocipack::Summary::facts).unwrap_or_default();
         return Ok(finish("oci", size, facts, report.owned_by(&name, 0), summary.map(|summary| summary.to_string())));
     }
-    let data = rawimg::source::open(file)
-        .map_err(|error| Error::new(Exit::Refused, Finding::error("VFY001", format!("{name}: {error}"))))?;
+    let data = verify::open_image(path, file)?;
     let size = data.size();
     let mut head = vec![0; usize::try_from(size.min(16 << 10)).unwrap_or(0)];
     data.read_exact_at(0, &mut head)?;
@@ -142,7 +141,10 @@ fn uki_facts(image: &talosimg::uki::Uki) -> Vec<Fact> {
     ];
     for section in &image.sections {
         let place = format!("{}+{}", section.raw_offset, section.virtual_size);
-        let value = section.text.as_ref().map_or(place.clone(), |text| format!("{place} {}", text.replace('\n', "|")));
+        let value = section
+            .text
+            .as_ref()
+            .map_or(place.clone(), |text| format!("{place} {}", crate::record::redact(text).replace('\n', "|")));
         facts.push(Fact::new("uki", 0, format!("section {}", section.name), value));
     }
     facts

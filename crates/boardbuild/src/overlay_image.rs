@@ -130,7 +130,7 @@ pub(crate) fn key(
     }
     let value = serde_json::json!({
         "action": "overlay",
-        "version": env!("CARGO_PKG_VERSION"),
+        "program": crate::build::program(),
         "overlay": describe(board, overlay, front),
         "bootloader": overlay.bootloader,
         "installers": digests,

@@ -143,17 +143,23 @@ pub(crate) fn warnings(report: &Report) -> Vec<String> {
     warnings.map(|finding| finding.code.to_owned()).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
-/// Replaces the value of every `jointoken=` by its digest: the token is a secret, the record is published.
+/// Keys whose values are secrets, and whether `&` ends them as white space does: the join token is part of a URL, an
+/// embedded configuration is base64.
+const SECRETS: [(&str, bool); 3] =
+    [("jointoken=", true), ("talos.config.inline=", false), ("talos.config.early=", false)];
+
+/// Replaces the value of every secret by its digest: what is recorded and shown may be published.
 pub fn redact(command_line: &str) -> String {
-    const KEY: &str = "jointoken=";
     let mut text = String::with_capacity(command_line.len());
     let mut rest = command_line;
-    while let Some(at) = rest.find(KEY) {
-        let (before, value) = rest.split_at(at + KEY.len());
-        let end = value.find(|c: char| c.is_whitespace() || c == '&').unwrap_or(value.len());
-        let (token, after) = value.split_at(end);
+    loop {
+        let next = SECRETS.iter().filter_map(|(key, url)| rest.find(key).map(|at| (at, key.len(), *url))).min();
+        let Some((at, length, url)) = next else { break };
+        let (before, value) = rest.split_at(at + length);
+        let end = value.find(|c: char| c.is_whitespace() || (url && c == '&')).unwrap_or(value.len());
+        let (secret, after) = value.split_at(end);
         text.push_str(before);
-        text.push_str(&Digest::of(token.as_bytes()).to_string());
+        text.push_str(&Digest::of(secret.as_bytes()).to_string());
         rest = after;
     }
     text.push_str(rest);
@@ -171,6 +177,7 @@ mod tests {
             redact("a=b siderolink.api=https://h?grpc_tunnel=true&jointoken=s3cret c=d jointoken=s3cret"),
             format!("a=b siderolink.api=https://h?grpc_tunnel=true&jointoken={digest} c=d jointoken={digest}")
         );
+        assert_eq!(redact("talos.config.inline=s3cret a=b"), format!("talos.config.inline={digest} a=b"));
         assert_eq!(redact("a=b"), "a=b");
     }
 }

@@ -282,7 +282,7 @@ fn walk(folder: &Path) -> io::Result<Vec<PathBuf>> {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 open.push(entry.path());
-            } else {
+            } else if !files::is_temporary(&entry.file_name()) {
                 found.push(entry.path());
             }
         }

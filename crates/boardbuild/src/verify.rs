@@ -75,8 +75,8 @@ pub(crate) struct Examined {
 /// (`rockchip-boot.md` §§1.1, 2.1).
 const BOOT_PLACES: [u64; 2] = [64 * SECTOR, 16_384 * SECTOR];
 
-/// A boot file is looked at up to here; the largest known second stage is a 4 MiB file at 8 MiB.
-const BOOT_AREA: u64 = 16 << 20;
+/// A boot file is looked at up to here: the largest that a board file can place at the last of those sectors.
+const BOOT_AREA: u64 = 16_384 * SECTOR + crate::front::BOOT_FILE_LIMIT;
 
 /// Small files that are read whole.
 const SMALL: u64 = 16 << 20;
@@ -219,7 +219,7 @@ impl Examined {
             report.extend(found.owned_by(path, 0));
             let Some(image) = image else { continue };
             if self.command_line.is_none() {
-                self.command_line = image.text(".cmdline").map(str::to_owned);
+                self.command_line = image.text(".cmdline").map(crate::record::redact);
                 self.version = image.text(".osrel").and_then(version_of);
             }
             for input in record.iter().flat_map(|record| &record.inputs) {
@@ -309,16 +309,26 @@ pub fn verify(request: &VerifyRequest, context: &Context<'_>) -> Result<Verified
     let board = request.board.as_deref().map(|name| board::find(&context.home.boards, name)).transpose()?;
     let file = open(&request.file)?;
     if is_tar(file.as_ref())? {
+        if board.is_some() || request.build.is_some() {
+            return Err(Error::usage("--board and --build cannot be asked of an overlay archive")
+                .or_help("verify the disk image with them, and the archive alone"));
+        }
         return Ok(verify_archive(&request.file, file, &allowed));
     }
-    let disk = rawimg::source::open(file).map_err(|error| {
-        Error::new(Exit::Refused, Finding::error("VFY001", format!("{}: {error}", request.file.display())))
-    })?;
+    let stored = file.size();
+    let disk = open_image(&request.file, file)?;
     let mut earlier = Report::new();
     let record = read_record(request, &mut earlier)?;
     let task = format!("verifying {}", request.file.display());
     context.progress.start(&task, None);
+    // A compressed file is decoded to its end: damage between the structures is found only so.
+    if disk.size() != stored {
+        decode(disk.as_ref(), &request.file, context)?;
+    }
     let mut examined = examine(disk.as_ref(), record.as_ref())?;
+    if context.progress.cancelled() {
+        return Err(Error::cancelled());
+    }
     examined.report.extend(earlier);
     if let Some(record) = &record
         && record.size.is_some_and(|size| size != disk.size())
@@ -336,6 +346,38 @@ pub fn verify(request: &VerifyRequest, context: &Context<'_>) -> Result<Verified
         result: result(&examined, disk.size(), record.as_ref()),
         report,
     })
+}
+
+/// Opens a raw or compressed image. What cannot be decoded is refused, what cannot be read is an I/O error.
+pub(crate) fn open_image(path: &Path, file: Arc<dyn ReadAt>) -> Result<Arc<dyn ReadAt>> {
+    rawimg::source::open(file).map_err(|error| match crate::build::io_source(&error) {
+        Some(io) if !is_damage(io) => Error::io(path, io),
+        _ => Error::new(Exit::Refused, Finding::error("VFY001", format!("{}: {error}", path.display()))),
+    })
+}
+
+fn is_damage(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
+}
+
+fn decode(disk: &dyn ReadAt, path: &Path, context: &Context<'_>) -> Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < disk.size() {
+        if context.progress.cancelled() {
+            return Err(Error::cancelled());
+        }
+        let count = usize::try_from(disk.size() - at).unwrap_or(usize::MAX).min(buffer.len());
+        disk.read_exact_at(at, buffer.get_mut(..count).unwrap_or_default()).map_err(|error| {
+            if is_damage(&error) {
+                Error::new(Exit::Refused, Finding::error("VFY001", format!("{}: {error}", path.display())))
+            } else {
+                Error::io(path, &error)
+            }
+        })?;
+        at += count as u64;
+    }
+    Ok(())
 }
 
 pub(crate) fn open(path: &Path) -> Result<Arc<dyn ReadAt>> {
@@ -361,7 +403,11 @@ fn read_record(request: &VerifyRequest, report: &mut Report) -> Result<Option<Re
         Some(path) => (path.clone(), true),
         None => (request.file.with_file_name(BUILD_JSON), false),
     };
-    if !asked && !path.is_file() {
+    if !path.is_file() {
+        if asked {
+            let finding = Finding::error("SRC001", format!("no build record at this path: {}", path.display()));
+            return Err(Error::new(Exit::Input, finding));
+        }
         return Ok(None);
     }
     let bytes = fs::read(&path)?;
@@ -472,7 +518,7 @@ fn verdict(report: &Report) -> String {
 pub(crate) fn text(examined: &Examined, report: &Report, size: u64, recorded: bool) -> String {
     let mut text = describe(examined, size);
     if recorded {
-        let _ = writeln!(text, "every input of build.json was looked up by its SHA-256");
+        let _ = writeln!(text, "inputs of build.json were looked up by their SHA-256 (the stub is part of the UKI)");
     }
     let _ = writeln!(text, "{}", verdict(report));
     text

@@ -67,7 +67,9 @@ pub fn map(
         Situation::Install | Situation::Upgrade => {
             let mut node = spec.clone();
             let partitions: u64 = node.partitions.iter().map(|partition| partition.size).sum();
-            node.disk_size = NODE_DISK.max(partitions.saturating_mul(2)).next_multiple_of(ByteSize::MIB);
+            let front = spec.skip.0.saturating_mul(SECTOR);
+            let least = NODE_DISK.max(partitions.saturating_mul(2)).max(spec.disk_size);
+            node.disk_size = least.saturating_add(front) / ByteSize::MIB * ByteSize::MIB;
             for (name, size) in NODE_PARTITIONS {
                 node.partitions.push(gpt::PartitionSpec {
                     name: name.to_owned(),
@@ -77,11 +79,29 @@ pub fn map(
                     attributes: 0,
                 });
             }
-            gpt::plan(&node)?.layout()
+            let table = gpt::plan(&node)?;
+            let mut layout = Layout::new();
+            // Where a node's disk ends is not known, so neither is its backup table; everything behind the start of
+            // EPHEMERAL belongs to it.
+            for labelled in table.layout().sorted() {
+                if labelled.owner.starts_with("backup") {
+                    continue;
+                }
+                let grown = labelled.owner.contains("(EPHEMERAL)");
+                let end = if grown { u64::MAX } else { labelled.range.end };
+                layout.add(&labelled.owner, labelled.range.start..end);
+            }
+            layout
         }
     };
     for placement in placements {
         layout.join(rkboot::ranges(&placement.name, &placement.file, placement.start, placement.written));
+        // A file whose end is cut off starts only while zeros follow it.
+        if !placement.trimmed && placement.file.claimed_end > placement.written {
+            let owner = format!("{} (zeros that must follow)", placement.name);
+            let end = placement.start.saturating_add(placement.file.claimed_end);
+            layout.add(owner, placement.start.saturating_add(placement.written)..end);
+        }
     }
     for area in reserved {
         let start = area.at_sector.saturating_mul(SECTOR);

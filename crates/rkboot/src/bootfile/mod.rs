@@ -45,7 +45,7 @@ pub struct BootFile {
     /// 0-based index of the first copy that differs.
     differing: Option<usize>,
     /// Where copy 1 says that it ends, which is behind the file for a damaged one.
-    claimed_end: u64,
+    pub claimed_end: u64,
 }
 
 /// What a boot file is.
