@@ -145,6 +145,12 @@ impl Probe {
         }
     }
 
+    /// Whether no cell of the unit is worth an encoder.
+    #[cfg(feature = "zst")]
+    pub(super) fn stores(&mut self, unit: &[u8]) -> bool {
+        unit.chunks(CELL).all(|cell| self.class(cell) == Class::Store)
+    }
+
     /// The unit as maximal runs of one class. Zero cells next to compressed ones are compressed with them, because an
     /// encoder that goes on keeps what it has learned.
     pub(super) fn runs(&mut self, unit: &[u8]) -> Vec<(Class, Range<usize>)> {

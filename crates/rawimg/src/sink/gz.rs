@@ -6,14 +6,14 @@
 use std::{io::Write, ops::Range};
 
 use flate2::{Compress, Compression, FlushCompress, Status};
-use imgcore::{HashingWriter, Progress};
+use imgcore::Progress;
 
 use super::{
     Options, Written,
     cells::{Class, Probe},
     checksum::{crc32_join, crc32_zeros},
+    output::{Output, hashed},
     pass::{Consume, Encode, Pass, UNIT, Unit},
-    raw::{flush, write_all},
 };
 use crate::{Error, Extents};
 
@@ -155,30 +155,30 @@ impl Encode for Blocks {
     }
 }
 
-struct File<W: Write> {
-    out: HashingWriter<W>,
+struct File<'o, 'a> {
+    out: &'o mut Output<'a>,
     crc32: u32,
     zeros: Vec<u8>,
 }
 
-impl<W: Write> Consume<u32> for File<W> {
+impl Consume<u32> for File<'_, '_> {
     fn zeros(&mut self, range: Range<u64>) -> Result<(), Error> {
         let count = range.end - range.start;
         self.crc32 = crc32_join(self.crc32, crc32_zeros(count), count);
         let (head, mut zeros, tail) = zero_block(count);
-        write_all(&mut self.out, &head)?;
+        self.out.write(&head)?;
         self.zeros.resize(zeros.min(UNIT) as usize, 0);
         while zeros > 0 {
             let part = zeros.min(self.zeros.len() as u64);
-            write_all(&mut self.out, &self.zeros[..part as usize])?;
+            self.out.write(&self.zeros[..part as usize])?;
             zeros -= part;
         }
-        write_all(&mut self.out, &tail)
+        self.out.write(&tail)
     }
 
     fn unit(&mut self, unit: &Unit<'_>, encoded: &[u8], crc32: u32) -> Result<(), Error> {
         self.crc32 = crc32_join(self.crc32, crc32, unit.raw.len() as u64);
-        write_all(&mut self.out, encoded)
+        self.out.write(encoded)
     }
 }
 
@@ -188,16 +188,17 @@ pub(super) fn write(
     out: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<Written, Error> {
-    let mut file = File { out: HashingWriter::new(out), crc32: 0, zeros: Vec::new() };
-    write_all(&mut file.out, &HEADER)?;
-    let encoder = || Blocks { probe: Probe::new() };
-    let summary = Pass::new(image, options, "write gz", progress).run(encoder, &mut file)?;
-    write_all(&mut file.out, &LAST_BLOCK)?;
-    // The size is modulo 2^32 by the format.
-    let trailer = [file.crc32.to_le_bytes(), (image.len() as u32).to_le_bytes()].concat();
-    write_all(&mut file.out, &trailer)?;
-    flush(&mut file.out)?;
-    let (_, digest, size) = file.out.finish();
+    let (summary, size, digest) = hashed(out, |out| {
+        out.write(&HEADER)?;
+        let mut file = File { out, crc32: 0, zeros: Vec::new() };
+        let encoder = || Blocks { probe: Probe::new() };
+        let summary = Pass::new(image, options, "write gz", progress).run(encoder, &mut file)?;
+        file.out.write(&LAST_BLOCK)?;
+        file.out.write(&file.crc32.to_le_bytes())?;
+        // The size is modulo 2^32 by the format.
+        file.out.write(&(image.len() as u32).to_le_bytes())?;
+        Ok(summary)
+    })?;
     Ok(Written { size, digest, raw_size: image.len(), raw_digest: summary.hashes.digest(), units: summary.units })
 }
 

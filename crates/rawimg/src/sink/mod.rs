@@ -46,6 +46,7 @@ mod check;
 mod checksum;
 mod format;
 mod hashes;
+mod output;
 mod pass;
 mod raw;
 

@@ -169,7 +169,9 @@ struct State<N> {
     /// Units that the consumer has taken.
     taken: u64,
     done: BTreeMap<u64, Result<Done<N>, Error>>,
+    /// Buffers of units, which keep their length so that they need not be cleared, and of encoded units.
     spare: Vec<Vec<u8>>,
+    spare_encoded: Vec<Vec<u8>>,
     stop: bool,
 }
 
@@ -193,7 +195,15 @@ impl<N> Drop for StopAtPanic<'_, N> {
 
 impl<N> Line<N> {
     fn new(units: Vec<Range<u64>>, total: u64, window: u64) -> Self {
-        let state = State { claimed: 0, next: (0, 0), taken: 0, done: BTreeMap::new(), spare: Vec::new(), stop: false };
+        let state = State {
+            claimed: 0,
+            next: (0, 0),
+            taken: 0,
+            done: BTreeMap::new(),
+            spare: Vec::new(),
+            spare_encoded: Vec::new(),
+            stop: false,
+        };
         Self { state: Mutex::new(state), room: Condvar::new(), ready: Condvar::new(), units, total, window }
     }
 
@@ -225,8 +235,9 @@ impl<N> Line<N> {
         state.next = if unit + 1 == range.end { (index + 1, 0) } else { (index, inside + 1) };
         let number = state.claimed;
         state.claimed += 1;
-        let buffers = (state.spare.pop().unwrap_or_default(), state.spare.pop().unwrap_or_default());
-        Some((number, unit, buffers.0, buffers.1))
+        let raw = state.spare.pop().unwrap_or_default();
+        let encoded = state.spare_encoded.pop().unwrap_or_default();
+        Some((number, unit, raw, encoded))
     }
 
     fn put(&self, number: u64, done: Result<Done<N>, Error>) {
@@ -259,7 +270,7 @@ fn work<E: Encode>(line: &Line<E::Note>, image: &Extents, mut encoder: E) {
         let done = match image.read_exact_at(range.start, &mut raw) {
             Err(error) => Err(Error::io(format!("reading bytes {}..{} of the image", range.start, range.end), error)),
             Ok(()) if is_zero(&raw) => {
-                line.lock().spare.push(encoded);
+                line.lock().spare_encoded.push(encoded);
                 Ok(Done { range, raw, encoded: None })
             }
             Ok(()) => {
@@ -313,11 +324,11 @@ fn consume<N>(
         consumer.unit(&Unit { range: range.clone(), raw: &raw, crc64 }, &encoded, note)?;
         progress.advance(task, range.end - range.start);
         sums.push(UnitSum { range, crc64, zero: false });
+        line.lock().spare_encoded.push(encoded);
         if feed.is_some() {
             send(Piece::Bytes(raw));
-            line.lock().spare.push(encoded);
         } else {
-            line.lock().spare.extend([raw, encoded]);
+            line.lock().spare.push(raw);
         }
     }
     if progress.cancelled() {

@@ -11,6 +11,7 @@ use super::{
     Options, Written,
     cells::is_zero,
     hashes::Hashes,
+    output::{flush, write_all},
     pass::{Consume, Encode, Pass, UNIT, Unit},
 };
 use crate::{Error, Extents};
@@ -90,14 +91,6 @@ impl<W: Write + Seek> Consume<()> for Sparse<'_, W> {
             None => Ok(()),
         }
     }
-}
-
-pub(super) fn write_all(out: &mut (impl Write + ?Sized), bytes: &[u8]) -> Result<(), Error> {
-    out.write_all(bytes).map_err(|error| Error::io("writing the image file", error))
-}
-
-pub(super) fn flush(out: &mut (impl Write + ?Sized)) -> Result<(), Error> {
-    out.flush().map_err(|error| Error::io("writing the image file", error))
 }
 
 fn run(

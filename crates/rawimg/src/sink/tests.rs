@@ -376,6 +376,36 @@ fn stitched_rows_of_zstd_blocks_do_not_see_each_other() {
     check(Arc::new(file), Format::Zst, &written, &Options::default(), &NoProgress).expect("sound");
 }
 
+/// Units that do not shrink leave libzstd and come back to it in the middle of a row: what comes after must not use
+/// what the decoder does not have.
+#[test]
+fn a_row_of_changing_units_decodes_to_itself() {
+    // c: shrinks, s: does not, h: half and half, 0: zeros.
+    for (seed, pattern) in
+        ["cssscssssc", "sssscsc", "cs", "csss0cccsss", "ssss", "0ssssc", "chsssshsssshcs", "csscsscsssscsssscssss"]
+            .into_iter()
+            .enumerate()
+    {
+        let mut raw = Vec::new();
+        for (number, kind) in pattern.bytes().enumerate() {
+            let seed = (seed * 100 + number) as u64;
+            match kind {
+                b'c' => raw.extend(code(MIB, 80)[..].iter().rev().take(MIB - number).chain(&code(number, seed))),
+                b's' => raw.extend(noise(MIB, seed)),
+                b'h' => raw.extend([noise(MIB / 2, seed), code(MIB / 2, 80)].concat()),
+                _ => raw.resize(raw.len() + MIB, 0),
+            }
+        }
+        for cut in [0, 5, 700_000] {
+            let raw = &raw[..raw.len() - cut];
+            let image = image(raw.len() as u64, &[(0, raw.to_vec())]);
+            let (file, written) = write_to_vec(&image, Format::Zst, 2);
+            assert!(decode(Format::Zst, &file) == raw, "{pattern} {cut}");
+            assert_eq!(write_to_vec(&image, Format::Zst, 7).1, written, "{pattern} {cut}");
+        }
+    }
+}
+
 #[test]
 fn zeros_cost_next_to_nothing() {
     let image = image(4 << 30, &[(1 << 30, vec![1; 512])]);

@@ -12,7 +12,7 @@ mod range;
 
 use std::{collections::BTreeMap, io::Write, ops::Range};
 
-use imgcore::{HashingWriter, Progress};
+use imgcore::Progress;
 
 use self::{
     container::{Kind, Record},
@@ -22,8 +22,8 @@ use super::{
     Options, Written,
     cells::{Class, Probe},
     checksum,
+    output::{Output, hashed},
     pass::{Consume, Encode, Pass, Unit},
-    raw::{flush, write_all},
 };
 use crate::{Error, Extents};
 
@@ -57,19 +57,19 @@ impl Encode for Blocks {
 }
 
 /// Puts blocks in order and keeps the index.
-struct File<W: Write> {
-    out: HashingWriter<W>,
+struct File<'o, 'a> {
+    out: &'o mut Output<'a>,
     records: Vec<Record>,
     zero_blocks: BTreeMap<u64, (Vec<u8>, Record)>,
 }
 
-impl<W: Write> Consume<Record> for File<W> {
+impl Consume<Record> for File<'_, '_> {
     fn zeros(&mut self, range: Range<u64>) -> Result<(), Error> {
         let mut left = range.end - range.start;
         while left > 0 {
             let part = left.min(ZERO_BLOCK);
             let (block, record) = self.zero_blocks.entry(part).or_insert_with(|| zero_block(part));
-            write_all(&mut self.out, block)?;
+            self.out.write(block)?;
             self.records.push(*record);
             left -= part;
         }
@@ -78,7 +78,7 @@ impl<W: Write> Consume<Record> for File<W> {
 
     fn unit(&mut self, _unit: &Unit<'_>, encoded: &[u8], record: Record) -> Result<(), Error> {
         self.records.push(record);
-        write_all(&mut self.out, encoded)
+        self.out.write(encoded)
     }
 }
 
@@ -97,13 +97,14 @@ pub(super) fn write(
     out: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<Written, Error> {
-    let mut file = File { out: HashingWriter::new(out), records: Vec::new(), zero_blocks: BTreeMap::new() };
-    write_all(&mut file.out, &container::STREAM_HEADER)?;
-    let encoder = || Blocks { encoder: Encoder::new(), probe: Probe::new(), chunks: Vec::new() };
-    let summary = Pass::new(image, options, "write xz", progress).run(encoder, &mut file)?;
-    write_all(&mut file.out, &container::end(&file.records))?;
-    flush(&mut file.out)?;
-    let (_, digest, size) = file.out.finish();
+    let (summary, size, digest) = hashed(out, |out| {
+        out.write(&container::STREAM_HEADER)?;
+        let mut file = File { out, records: Vec::new(), zero_blocks: BTreeMap::new() };
+        let encoder = || Blocks { encoder: Encoder::new(), probe: Probe::new(), chunks: Vec::new() };
+        let summary = Pass::new(image, options, "write xz", progress).run(encoder, &mut file)?;
+        file.out.write(&container::end(&file.records))?;
+        Ok(summary)
+    })?;
     Ok(Written { size, digest, raw_size: image.len(), raw_digest: summary.hashes.digest(), units: summary.units })
 }
 
