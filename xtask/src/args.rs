@@ -80,7 +80,7 @@ pub(crate) struct ImageArgs {
     /// Format of the raw image: raw, raw.xz, raw.zst, raw.gz; repeatable [default: raw.xz]
     #[arg(long = "format", value_name = "FORMAT")]
     pub(crate) formats: Vec<Format>,
-    /// Where kernel, initramfs and boot programs come from: dir:DIR with usr/install/<arch>/…
+    /// Where kernel, initramfs and boot programs come from: dir:DIR with usr/install/arm64/…
     #[arg(long, value_name = "BASE")]
     pub(crate) base: Option<String>,
     /// Replace one input by a local file; repeatable

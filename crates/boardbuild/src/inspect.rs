@@ -30,7 +30,8 @@ const LIMIT: u64 = 128 << 20;
 /// Recognises a file by its bytes, never by its name.
 ///
 /// # Errors
-/// [`Exit::Input`] for a missing file, [`Exit::Usage`] for one of no known kind, [`Exit::Io`] when it cannot be read.
+/// [`Exit::Input`](crate::Exit::Input) for a missing file, [`Exit::Usage`](crate::Exit::Usage) for one of no known
+/// kind, [`Exit::Io`](crate::Exit::Io) when it cannot be read.
 pub fn inspect(path: &Path) -> Result<Inspected> {
     let file = verify::open(path)?;
     let name = path.display().to_string();
