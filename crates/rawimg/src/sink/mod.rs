@@ -164,7 +164,7 @@ pub fn write(
 /// ```
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_raw_sparse<W: Write + Seek>(
     image: &Extents,
     options: &Options,
