@@ -49,6 +49,11 @@ const STEPS: &[Step] = &[
         "libraries stand without their default features",
         &["cargo", "check", "--quiet", "-p", "rawimg", "-p", "talosimg", "--no-default-features"],
     ),
+    step(
+        "installers",
+        "an installer executable does not know the folder it was compiled in",
+        &["cargo", "test", "-p", "boardbuild", "--lib", "--quiet", "--", "--ignored"],
+    ),
     step("test", "the README's second command", &["cargo", "test", "--workspace"]),
 ];
 
