@@ -61,7 +61,6 @@ pub(crate) enum Command {
     after_help = "Examples:\n  cargo xtask image demo\n  cargo xtask image nanopi-m6 --talos v1.10.6 --bootloader sd-boot --base dir:imager \\\n      \
     --source idbloader=idbloader.img --source u-boot=u-boot.itb --source dtb=rk3588s-nanopi-m6.dtb\n  cargo xtask image my/board.toml --format raw.zst --kernel-arg=console=ttyS2,1500000 -o out"
 )]
-#[allow(clippy::option_option)]
 pub(crate) struct ImageArgs {
     /// Name of a board (`cargo xtask boards` lists them) or path of a board file
     pub(crate) board: String,

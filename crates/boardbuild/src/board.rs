@@ -8,6 +8,7 @@ use std::{
 use fs_err as fs;
 use imgcore::{Digest, Report, nearest};
 use serde::{Deserialize, Serialize};
+use talosimg::Bootloader;
 use toml::Spanned;
 
 use crate::{
@@ -140,37 +141,6 @@ pub struct Overlay {
     /// `grub` or `sd-boot`; the Talos release decides if it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bootloader: Option<Bootloader>,
-}
-
-/// How the board file writes the boot loader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Bootloader {
-    /// GRUB with kernel and initramfs on an XFS partition.
-    Grub,
-    /// systemd-boot with a unified kernel image on the ESP.
-    SdBoot,
-}
-
-impl std::str::FromStr for Bootloader {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        match text {
-            "grub" => Ok(Self::Grub),
-            "sd-boot" => Ok(Self::SdBoot),
-            _ => Err(format!("unknown boot loader, expected grub or sd-boot: {text}")),
-        }
-    }
-}
-
-impl std::fmt::Display for Bootloader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Grub => "grub",
-            Self::SdBoot => "sd-boot",
-        })
-    }
 }
 
 /// Where an input comes from.

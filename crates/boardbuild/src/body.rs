@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use imgcore::{Blob, Digest, Epoch, Finding, Layout, ReadAt, Report, Sectors};
 use rawimg::{Content, Extents, fat, gpt};
-use talosimg::{Version, boot, cmdline, disk, kernel, meta, release};
+use talosimg::{Bootloader, Version, boot, cmdline, disk, kernel, meta, release};
 
 use crate::{
     allow::Allowed,
-    board::{Board, Bootloader},
+    board::Board,
     error::{Error, Exit, Result},
     front::Front,
     inputs::Input,
@@ -27,7 +27,7 @@ pub(crate) struct Target {
     /// Its row.
     pub release: &'static release::Release,
     /// The boot loader of the image.
-    pub bootloader: talosimg::Bootloader,
+    pub bootloader: Bootloader,
     /// Size of the image in bytes.
     pub size: u64,
 }
@@ -55,12 +55,8 @@ impl Target {
             }
         };
         let wanted = request.bootloader.or(board.overlay.as_ref().and_then(|overlay| overlay.bootloader));
-        let bootloader = match wanted {
-            None => release.bootloader,
-            Some(Bootloader::SdBoot) => talosimg::Bootloader::SdBoot,
-            Some(Bootloader::Grub) => talosimg::Bootloader::Grub,
-        };
-        if bootloader == talosimg::Bootloader::Grub {
+        let bootloader = wanted.unwrap_or(release.bootloader);
+        if bootloader == Bootloader::Grub {
             return Err(Error::usage("GRUB images are not written by this version").or_help("use --bootloader sd-boot"));
         }
         let size = request.size.unwrap_or(release.disk_size);

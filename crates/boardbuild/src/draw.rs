@@ -34,58 +34,30 @@ pub fn draw(layout: &Layout, size: u64) -> String {
     let _ = writeln!(text, "  [{}]", bar(&ranges, front));
     let _ = writeln!(text);
     let width = ranges.iter().map(|labelled| labelled.owner.chars().count()).max().unwrap_or(0).max(5);
-    let _ = writeln!(
-        text,
-        "     {:width$}  {:>10}  {:>10}  {:>12}  {:>10}",
-        "range", "first LBA", "last LBA", "byte", "size"
-    );
+    let mut row = |mark: char, owner: &str, first: &str, last: &str, byte: &str, size: &str| {
+        let _ = writeln!(text, "  {mark}  {owner:width$}  {first:>10}  {last:>10}  {byte:>12}  {size:>10}");
+    };
+    row(' ', "range", "first LBA", "last LBA", "byte", "size");
     let mut at = 0;
     for (index, labelled) in ranges.iter().enumerate() {
         let range = &labelled.range;
         if range.start > at {
-            let _ = writeln!(
-                text,
-                "     {:width$}  {:>10}  {:>10}  {:>12}  {:>10}",
-                "·",
-                "",
-                "",
-                "",
-                ByteSize(range.start - at).to_string()
-            );
+            row(' ', "·", "", "", "", &ByteSize(range.start - at).to_string());
         }
         at = at.max(range.end);
-        let last = range.end.saturating_sub(1) / SECTOR;
-        let _ = writeln!(
-            text,
-            "  {}  {:width$}  {:>10}  {:>10}  {:>12}  {:>10}",
+        row(
             mark(index),
-            labelled.owner,
-            range.start / SECTOR,
-            last,
-            range.start,
-            ByteSize(range.end.saturating_sub(range.start)).to_string(),
+            &labelled.owner,
+            &(range.start / SECTOR).to_string(),
+            &(range.end.saturating_sub(1) / SECTOR).to_string(),
+            &range.start.to_string(),
+            &ByteSize(range.end.saturating_sub(range.start)).to_string(),
         );
     }
     if size > at {
-        let _ = writeln!(
-            text,
-            "     {:width$}  {:>10}  {:>10}  {:>12}  {:>10}",
-            "·",
-            "",
-            "",
-            "",
-            ByteSize(size - at).to_string()
-        );
+        row(' ', "·", "", "", "", &ByteSize(size - at).to_string());
     }
-    let _ = writeln!(
-        text,
-        "     {:width$}  {:>10}  {:>10}  {:>12}  {:>10}",
-        "end",
-        size.div_ceil(SECTOR),
-        "",
-        size,
-        ByteSize(size).to_string()
-    );
+    row(' ', "end", &size.div_ceil(SECTOR).to_string(), "", &size.to_string(), &ByteSize(size).to_string());
     text
 }
 

@@ -40,7 +40,6 @@ mod store;
 mod toml_text;
 mod verify;
 
-pub use board::Bootloader;
 pub use build::{ARCH, Built, Context, SHA256SUMS, image, overlay};
 pub use draw::draw;
 pub use error::{Error, Exit, Result};
@@ -55,6 +54,7 @@ pub use request::Request;
 pub use schema::schemas;
 pub use show::{Shown, show};
 pub use store::{Stats, Store, canonical_json};
+pub use talosimg::Bootloader;
 pub use verify::{Verified, VerifyRequest, verify};
 
 /// Reads a META value as the command line writes it: `0x0a=text`.

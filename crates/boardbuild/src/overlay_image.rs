@@ -8,7 +8,7 @@ use talosimg::{
 };
 
 use crate::{
-    board::{Board, Bootloader, Overlay},
+    board::{Board, Overlay},
     error::{Error, Exit, Result},
     front::Front,
 };
@@ -77,13 +77,7 @@ pub(crate) fn plan(
         Error::new(Exit::Refused, imgcore::Finding::error("BRD003", format!("overlay {}: {error}", overlay.name)))
     };
     let json = describe(board, overlay, front).to_json().map_err(|error| wrong(&error))?;
-    let profile = Profile {
-        bootloader: overlay.bootloader.map(|bootloader| match bootloader {
-            Bootloader::Grub => talosimg::Bootloader::Grub,
-            Bootloader::SdBoot => talosimg::Bootloader::SdBoot,
-        }),
-        ..Profile::default()
-    };
+    let profile = Profile { bootloader: overlay.bootloader, ..Profile::default() };
     let profile = profile.to_yaml().map_err(|error| wrong(&error))?;
     let mut entries = vec![
         Entry::file("artifacts/overlay.json", 0o644, Blob::from_bytes("overlay.json", json.into_bytes())),

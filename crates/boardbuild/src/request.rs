@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use imgcore::Epoch;
 
-use crate::board::Bootloader;
+use talosimg::Bootloader;
 
 /// Everything that the command line, the environment and the defaults decide about one build.
 #[derive(Debug, Clone)]
