@@ -11,6 +11,8 @@ pub struct Rule {
     pub severity: Severity,
     /// What it means.
     pub meaning: &'static str,
+    /// What to do about it; empty where the finding itself says it.
+    pub cure: &'static str,
     /// Whether `--allow` may turn an error into a warning.
     pub allowable: bool,
     /// Crate that reports it.
@@ -68,30 +70,41 @@ pub const RULES: &[(&str, Severity, &str, bool)] = &[
 /// Library codes whose errors are the board's or the user's to judge: nothing is damaged.
 const ALLOWABLE: &[&str] = &["DTB080", "DTB081", "DTB082", "DTB087", "DTB088", "IDB012", "IDB019", "IDB024"];
 
+/// What to do about a code.
+pub const CURES: Cures = &[];
+
+type Cures = &'static [(&'static str, &'static str)];
+
+fn cure(cures: Cures, code: &str) -> &'static str {
+    cures.iter().find(|(known, _)| *known == code).map_or("", |(_, cure)| cure)
+}
+
 /// All rules, sorted by code.
 pub fn all() -> impl Iterator<Item = Rule> + Clone {
     let own = RULES.iter().map(|&(code, severity, meaning, allowable)| Rule {
         code,
         severity,
         meaning,
+        cure: cure(CURES, code),
         allowable,
         owner: "boardbuild",
     });
-    let library = |owner: &'static str, rules: &'static [(&'static str, Severity, &'static str)]| {
+    let library = |owner: &'static str, rules: &'static [(&'static str, Severity, &'static str)], cures: Cures| {
         rules.iter().map(move |&(code, severity, meaning)| Rule {
             code,
             severity,
             meaning,
+            cure: cure(cures, code),
             allowable: ALLOWABLE.contains(&code),
             owner,
         })
     };
     let mut rules: Vec<Rule> = own
-        .chain(library("dtbtool", dtbtool::RULES))
-        .chain(library("rkboot", rkboot::RULES))
-        .chain(library("rawimg", rawimg::rules::RULES))
-        .chain(library("talosimg", talosimg::rules::RULES))
-        .chain(library("ocipack", ocipack::rules::RULES))
+        .chain(library("dtbtool", dtbtool::RULES, dtbtool::rules::CURES))
+        .chain(library("rkboot", rkboot::RULES, rkboot::rules::CURES))
+        .chain(library("rawimg", rawimg::rules::RULES, rawimg::rules::CURES))
+        .chain(library("talosimg", talosimg::rules::RULES, talosimg::rules::CURES))
+        .chain(library("ocipack", ocipack::rules::RULES, ocipack::rules::CURES))
         .collect();
     rules.sort_by_key(|rule| rule.code);
     rules.into_iter()
@@ -109,11 +122,15 @@ pub fn reference() -> String {
         "# Findings\n\nEvery statement that the tools make about data has a code that never changes its meaning. This page \
          is generated from\nthe rules in the crates (`cargo xtask docs`); a test keeps it in step.\n\n`--allow CODE` turns \
          the errors of one code into warnings for one run, where the column says so. Damage of an input and\noverlaps on \
-         the medium cannot be allowed.\n\n| Code | Usual level | Meaning | `--allow` | Reported by |\n|---|---|---|---|---|\n",
+         the medium cannot be allowed.\n\n| Code | Usual level | Meaning | What to do | `--allow` | Reported by |\n|---|---|---|---|---|---|\n",
     );
     for rule in all() {
         let allow = if rule.allowable { "yes" } else { "–" };
-        let _ = writeln!(text, "| `{}` | {} | {} | {allow} | {} |", rule.code, rule.severity, rule.meaning, rule.owner);
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} | {allow} | {} |",
+            rule.code, rule.severity, rule.meaning, rule.cure, rule.owner
+        );
     }
     text
 }

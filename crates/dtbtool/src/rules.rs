@@ -105,6 +105,9 @@ pub const RULES: &[(&str, Severity, &str)] = &[
     (BOARD_SIZE, Severity::Error, "the tree is too large for the kernel to take"),
 ];
 
+/// What to do about a code.
+pub const CURES: &[(&str, &str)] = &[];
+
 pub(crate) const SHORT: &str = "DTB001";
 pub(crate) const MAGIC: &str = "DTB002";
 pub(crate) const UNFINISHED: &str = "DTB003";

@@ -64,6 +64,9 @@ pub(crate) fn finding(code: &'static str, message: impl Into<String>) -> Finding
     Finding::new(severity, code, message)
 }
 
+/// What to do about a code.
+pub const CURES: &[(&str, &str)] = &[];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -55,6 +55,9 @@ pub const RULES: &[(&str, Severity, &str)] = &[
     ("IMG003", Warning, "there are more file systems than are examined"),
 ];
 
+/// What to do about a code.
+pub const CURES: &[(&str, &str)] = &[];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,8 +6,11 @@
 use imgcore::Severity::{self, Error, Info, Warning};
 
 macro_rules! rules {
-    ($($name:ident $code:literal $severity:ident $meaning:literal;)*) => {
+    ($($name:ident $code:literal $severity:ident $meaning:literal $(=> $cure:literal)?;)*) => {
         $(pub(crate) const $name: &str = $code;)*
+
+        /// What to do about a code.
+        pub const CURES: &[(&str, &str)] = &[$($(($code, $cure),)?)*];
 
         /// Every code with its severity and what it means.
         pub const RULES: &[(&str, Severity, &str)] = &[$(($code, $severity, $meaning),)*];
@@ -40,6 +43,10 @@ rules! {
     IDB_COUNTER        "IDB023" Info    "the counter of an entry is not its number";
     IDB_OTHER_SOC      "IDB024" Error   "the DDR init code is a known blob for another SoC";
 
+    // --- idblock v1, RK3576, rkspi: IDB030..049
+
+    // --- DDR parameters, identity, pairing: IDB050..069
+
     FIT_NO_TREE        "FIT001" Error   "no sound device tree at the start of the data";
     FIT_NO_IMAGES      "FIT002" Error   "there is no node /images, or it is empty";
     FIT_NO_CONFIGS     "FIT003" Error   "there is no node /configurations, or it is empty";
@@ -65,6 +72,8 @@ rules! {
     FIT_SEGMENTS       "FIT023" Info    "the firmware images are not the segments of the given ELF file";
     FIT_COMPATIBLE     "FIT024" Warning "no device tree of the FIT is compatible with the board";
 
+    // --- FIT building, digests of compressed data: FIT030..049
+
     BOT_UNKNOWN        "BOT001" Warning "the file is no boot file that is known here";
     BOT_NOT_RAW        "BOT002" Warning "the file is recognised, but a board does not start from it at this place";
     BOT_COPY_DIFFERS   "BOT003" Warning "a copy of the FIT is not equal to the first";
@@ -73,4 +82,12 @@ rules! {
     BOT_COPIES         "BOT006" Info    "the file holds several copies";
     BOT_PLACE          "BOT007" Info    "the FIT is not where SPLs look when the file is written at sector 64";
     BOT_LEGACY         "BOT008" Info    "a legacy format of the vendor: recognised, not checked";
+
+    // --- boot area of a whole disk, extract: BOT020..029
+
+    // --- loader files: LDR001..
+
+    // --- LOADER and BL3X images, Android tables, parameter files: LEG001..
+
+    // --- boot flow: FLW001..
 }

@@ -36,6 +36,9 @@ pub const RULES: &[(&str, Severity, &str)] = &[
     ("UKI014", Error, "the file cannot be read"),
 ];
 
+/// What to do about a code.
+pub const CURES: &[(&str, &str)] = &[];
+
 #[cfg(test)]
 mod tests {
     use super::*;

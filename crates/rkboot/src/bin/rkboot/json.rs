@@ -1,0 +1,90 @@
+//! What `inspect` says to programs.
+
+use rkboot::{BootFile, BootFileKind, Fit, IdBlock, trim};
+use serde_json::{Value, json};
+
+use crate::text::{check, start, tail};
+
+pub(crate) fn result(file: &BootFile, bytes: &[u8]) -> Value {
+    let mut value = json!({
+        "kind": file.kind.describe(),
+        "length": file.length,
+        "content_end": file.content_end,
+        "copies": file.copies.iter().map(|copy| json!({ "start": copy.start, "end": copy.end })).collect::<Vec<_>>(),
+        "copies_equal": file.copies_equal,
+        "trimmed_length": trim(file).ok(),
+    });
+    match &file.kind {
+        BootFileKind::IdBlock(block) => value["idblock"] = idblock_value(block, start(file), bytes),
+        BootFileKind::Fit(fit) => value["fit"] = fit_value(fit, 0),
+        BootFileKind::Combined { idblock, idblock_range, fit, fit_range } => {
+            if let Some(block) = idblock {
+                value["idblock"] = idblock_value(block, idblock_range.start, bytes);
+            }
+            value["fit"] = fit_value(fit, fit_range.start);
+        }
+        _ => {}
+    }
+    value
+}
+
+fn idblock_value(block: &IdBlock, at: u64, bytes: &[u8]) -> Value {
+    let images = block.images.iter().map(|image| {
+        json!({
+            "offset": image.range.start,
+            "size": image.range.end - image.range.start,
+            "load": image.load,
+            "hash": check(image.check),
+        })
+    });
+    json!({
+        "offset": at,
+        "length": block.length,
+        "bytes_missing": block.bytes_missing,
+        "hash_kind": block.hash_kind.name(),
+        "header_hash": check(block.header_check),
+        "images": images.collect::<Vec<_>>(),
+        "ddr": block.ddr(tail(bytes, at)).map(|ddr| json!({
+            "version": ddr.version,
+            "text": ddr.text,
+            "files": ddr.files,
+            "uart": ddr.uart.map(|uart| json!({ "id": uart.id, "iomux": uart.iomux, "baud": uart.baud })),
+        })),
+    })
+}
+
+fn fit_value(fit: &Fit, at: u64) -> Value {
+    let images = fit.images.iter().map(|image| {
+        json!({
+            "name": image.name,
+            "type": image.kind,
+            "os": image.os,
+            "compression": image.compression,
+            "load": image.load,
+            "entry": image.entry,
+            "offset": image.data.as_ref().map(|(_, range)| range.start),
+            "size": image.data.as_ref().map(|(_, range)| range.end - range.start),
+            "hashes": image.hashes.iter().map(|hash| json!({ "algorithm": hash.algorithm, "state": hash.status.name() }))
+                .collect::<Vec<_>>(),
+        })
+    });
+    let configurations = fit.configurations.iter().map(|configuration| {
+        json!({
+            "name": configuration.name,
+            "description": configuration.description,
+            "firmware": configuration.firmware,
+            "loadables": configuration.loadables,
+            "kernel": configuration.kernel,
+            "fdt": configuration.fdt,
+            "dangling": configuration.dangling,
+        })
+    });
+    json!({
+        "offset": at,
+        "end": fit.end(),
+        "external_base": fit.external_base,
+        "default": fit.default,
+        "images": images.collect::<Vec<_>>(),
+        "configurations": configurations.collect::<Vec<_>>(),
+    })
+}

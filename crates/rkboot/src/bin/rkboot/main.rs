@@ -1,0 +1,99 @@
+//! `rkboot`: look into Rockchip boot files, and make idblocks.
+
+mod build;
+mod files;
+mod inspect;
+mod json;
+mod text;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use imgcore::Report;
+use serde_json::{Value, json};
+
+/// Look into Rockchip boot files, and make idblocks
+#[derive(Debug, Parser)]
+#[command(
+    name = "rkboot",
+    version,
+    after_help = "Examples:
+  rkboot inspect idbloader.img
+  rkboot inspect u-boot-rockchip.bin --soc rk3588s --json
+  rkboot build idbloader --soc rk3588 --ddr rk3588_ddr_v1.18.bin --spl u-boot-spl.bin -o idbloader.img
+
+Exit codes: 0 done, 1 damaged or refused, 2 usage, 3 input missing, 4 input or output failed"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// One JSON object on standard output, on errors too
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Recognise a boot file, check it and say what it holds
+    Inspect(inspect::Inspect),
+    /// Make a boot file
+    Build {
+        #[command(subcommand)]
+        what: build::Build,
+    },
+}
+
+/// What a run gives: text or JSON, and whether a board would stumble.
+pub(crate) struct Outcome {
+    pub(crate) text: String,
+    pub(crate) report: Report,
+    pub(crate) result: Value,
+}
+
+/// An error and the exit code it gives.
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    pub(crate) error: anyhow::Error,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let name = match &cli.command {
+        Command::Inspect(_) => "inspect",
+        Command::Build { .. } => "build",
+    };
+    let (code, out, complaint) = match run(&cli.command) {
+        Ok(outcome) => {
+            let ok = !outcome.report.has_errors();
+            let object = json!({
+                "schema": 1, "command": name, "ok": ok, "findings": outcome.report, "result": outcome.result,
+            });
+            (u8::from(!ok), if cli.json { format!("{object:#}\n") } else { outcome.text }, None)
+        }
+        Err(Failure { code, error }) => {
+            let message = format!("{error:#}");
+            let object = json!({
+                "schema": 1, "command": name, "ok": false, "findings": [], "result": null, "error": message,
+            });
+            (code, if cli.json { format!("{object:#}\n") } else { String::new() }, Some(message))
+        }
+    };
+    if let Some(message) = complaint {
+        let _ = writeln!(io::stderr(), "error: {message}");
+    }
+    match io::stdout().lock().write_all(out.as_bytes()) {
+        // The reader of a pipe has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(4),
+        _ => ExitCode::from(code),
+    }
+}
+
+fn run(command: &Command) -> Result<Outcome, Failure> {
+    match command {
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Build { what } => build::run(what),
+    }
+}

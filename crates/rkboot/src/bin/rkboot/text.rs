@@ -1,0 +1,99 @@
+//! What `inspect` says to people.
+
+use std::fmt::Write as _;
+
+use imgcore::Report;
+use rkboot::{BootFile, BootFileKind, Fit, IdBlock, fit::Image, idblock, trim};
+
+pub(crate) fn render(name: &str, file: &BootFile, bytes: &[u8], report: &Report) -> String {
+    let mut text = format!("{name}: {}, {} bytes\n", file.kind.describe(), file.length);
+    if let [_, _, ..] = file.copies.as_slice() {
+        let equal = if file.copies_equal { "equal" } else { "different" };
+        let places: Vec<_> = file.copies.iter().map(|copy| format!("{}..{}", copy.start, copy.end)).collect();
+        let _ = writeln!(text, "  copies ({equal}): {}", places.join(", "));
+    }
+    match &file.kind {
+        BootFileKind::IdBlock(block) => render_idblock(block, start(file), bytes, &mut text),
+        BootFileKind::Fit(fit) => render_fit(fit, 0, &mut text),
+        BootFileKind::Combined { idblock, idblock_range, fit, fit_range } => {
+            if let Some(block) = idblock {
+                render_idblock(block, idblock_range.start, bytes, &mut text);
+            }
+            render_fit(fit, fit_range.start, &mut text);
+        }
+        _ => {}
+    }
+    if let Ok(length) = trim(file)
+        && length < file.length
+    {
+        let _ = writeln!(text, "  copy 1 alone: the first {length} bytes");
+    }
+    for finding in report {
+        let _ = writeln!(text, "{finding}");
+    }
+    text
+}
+
+pub(crate) fn start(file: &BootFile) -> u64 {
+    file.copies.first().map_or(0, |copy| copy.start)
+}
+
+pub(crate) fn tail(bytes: &[u8], at: u64) -> &[u8] {
+    usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default()
+}
+
+fn render_idblock(block: &IdBlock, at: u64, bytes: &[u8], text: &mut String) {
+    let _ = writeln!(text, "  idblock at {at}: {} bytes, {}", block.length, block.hash_kind.name());
+    for (image, number) in block.images.iter().zip(1..) {
+        let load = if image.load == u32::MAX { "BootROM's choice".to_owned() } else { format!("{:#x}", image.load) };
+        let size = image.range.end - image.range.start;
+        let _ = writeln!(
+            text,
+            "    image {number}: {size} bytes at {}, load {load}, hash {}",
+            image.range.start,
+            check(image.check)
+        );
+    }
+    if let Some(ddr) = block.ddr(tail(bytes, at)) {
+        let _ = writeln!(text, "    DDR init: {ddr}");
+    }
+}
+
+pub(crate) fn check(check: idblock::Check) -> &'static str {
+    match check {
+        idblock::Check::Valid => "valid",
+        idblock::Check::ValidIfPadded => "valid if zeros follow",
+        idblock::Check::Wrong => "wrong",
+        _ => "not checked",
+    }
+}
+
+fn render_fit(fit: &Fit, at: u64, text: &mut String) {
+    let (valid, all) = fit.hashes();
+    let description = fit.description.as_deref().unwrap_or("no description");
+    let _ = writeln!(text, "  FIT at {at}: {} bytes, {valid} of {all} hashes valid, {description}", fit.end());
+    for image in &fit.images {
+        let size = image.data.as_ref().map_or(0, |(_, range)| range.end - range.start);
+        let load = image.load.map_or_else(String::new, |load| format!(", load {load:#x}"));
+        let kind = image.kind.as_deref().unwrap_or("no type");
+        let _ = writeln!(text, "    image {}: {kind}, {size} bytes{load}{}", image.name, hashes(image));
+    }
+    for configuration in &fit.configurations {
+        let default = if fit.default.as_ref() == Some(&configuration.name) { " (default)" } else { "" };
+        let firmware = configuration.firmware.as_deref().unwrap_or("-");
+        let _ = writeln!(
+            text,
+            "    configuration {}{default}: firmware {firmware}, loadables {}, fdt {}",
+            configuration.name,
+            configuration.loadables.join(" "),
+            configuration.fdt.join(" ")
+        );
+    }
+}
+
+fn hashes(image: &Image) -> String {
+    image.hashes.iter().fold(String::new(), |mut text, hash| {
+        let _ = write!(text, ", {} {}", hash.algorithm, hash.status.name());
+        text
+    })
+}
