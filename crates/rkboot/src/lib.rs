@@ -43,6 +43,7 @@
 //! `cli` builds the program `rkboot` (`rkboot inspect`, `rkboot build idbloader`). The library needs none.
 
 mod bootfile;
+pub mod coding;
 mod error;
 mod facts;
 pub mod fit;
