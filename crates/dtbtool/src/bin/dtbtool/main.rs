@@ -1,0 +1,108 @@
+//! `dtbtool`: look into a device tree and judge it.
+
+mod check;
+mod dts;
+mod files;
+mod inspect;
+mod output;
+
+use std::{
+    io::{self, ErrorKind, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use imgcore::Report;
+use serde_json::Value;
+
+/// Look into a device tree and judge it.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  dtbtool inspect rk3588s-nanopi-m6.dtb\n  dtbtool check rk3588s-nanopi-m6.dtb --require \
+                  ethernet --require nvme\n  dtbtool dts rk3588s-nanopi-m6.dtb > nanopi-m6.dts\n\nExit codes: 0 done, \
+                  1 errors found, 2 usage, 3 no such file, 4 reading or writing failed"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say what a tree is: board, blocks, devices, findings
+    #[command(after_help = "Examples:\n  dtbtool inspect board.dtb\n  dtbtool inspect --tsv board.dtb | cut -f3,4")]
+    Inspect(inspect::Inspect),
+    /// Judge a tree, and compare it with what a board needs
+    #[command(
+        after_help = "Examples:\n  dtbtool check board.dtb\n  dtbtool check board.dtb --compatible radxa,rock-5a \
+                      --require ethernet --require /mmc@fe2e0000\n  dtbtool check --json board.dtb | jq .findings"
+    )]
+    Check(check::Check),
+    /// Print a tree as source text that dtc compiles back to the same tree
+    #[command(after_help = "Examples:\n  dtbtool dts board.dtb > board.dts\n  dtbtool dts a.dtb | diff - other.dts")]
+    Dts(dts::Dts),
+}
+
+#[derive(Args)]
+pub(crate) struct Input {
+    /// The tree; data behind it is ignored, so a FIT image works as well
+    pub(crate) file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What a run gives: text or JSON, and whether there is nothing to object to.
+pub(crate) struct Outcome {
+    pub(crate) ok: bool,
+    pub(crate) text: Vec<u8>,
+    pub(crate) report: Report,
+    pub(crate) result: Value,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (name, json) = match &cli.command {
+        Command::Inspect(arguments) => ("inspect", arguments.input.json),
+        Command::Check(arguments) => ("check", arguments.input.json),
+        Command::Dts(_) => ("dts", false),
+    };
+    let outcome = run(&cli.command).and_then(|Outcome { ok, mut text, report, result }| {
+        if json {
+            text = format!("{}\n", output::envelope(name, ok, &report, &result, None)).into_bytes();
+        }
+        io::stdout().lock().write_all(&text).context("cannot write to standard output")?;
+        Ok(ok)
+    });
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            let kind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+            if kind == Some(ErrorKind::BrokenPipe) {
+                return ExitCode::SUCCESS;
+            }
+            if json {
+                let object = output::envelope(name, false, &Report::new(), &Value::Null, Some(&format!("{error:#}")));
+                let _ = writeln!(io::stdout(), "{object}");
+            }
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::from(match kind {
+                Some(ErrorKind::NotFound) => 3,
+                Some(_) => 4,
+                None => 1,
+            })
+        }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Dts(arguments) => dts::run(arguments),
+    }
+}
