@@ -126,6 +126,45 @@ mod tests {
         }
     }
 
+    /// 64 bytes of medium, one bit each: the brute-force map of a million layouts.
+    #[test]
+    fn a_million_layouts_overlap_exactly_where_a_map_of_bits_does() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let mut seen = [0_u32; 2];
+        for case in 0..1_000_000 {
+            let mut layout = Layout::new();
+            let mut maps: [u64; 5] = [0; 5];
+            let bits = random();
+            let count = usize::try_from(bits % 6).unwrap();
+            for (index, map) in maps.iter_mut().take(count).enumerate() {
+                let word = random();
+                // Short ranges as often as long ones, ends beyond the start, empty ones and neighbours.
+                let start = (word % 56) >> ((word >> 24) % 4);
+                let length = (word >> 8) % (1 << ((word >> 16) % 4));
+                layout.add(["a", "b", "c", "d", "e"][index], start..start + length);
+                *map = ((1 << length) - 1) << start;
+            }
+            let pairs = (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b)));
+            let expected = pairs.filter(|(a, b)| maps[*a] & maps[*b] != 0).count();
+            let found = layout.overlaps();
+            assert_eq!(found.len(), expected, "case {case}: {layout:?}");
+            let index = |owner: &str| usize::from(owner.as_bytes()[0] - b'a');
+            for overlap in &found {
+                let shared = overlap.shared();
+                let both = maps[index(&overlap.first.owner)] & maps[index(&overlap.second.owner)];
+                assert_eq!(((1 << (shared.end - shared.start)) - 1) << shared.start, both, "case {case}: {overlap}");
+            }
+            seen[usize::from(expected > 0)] += 1;
+        }
+        assert!(seen.iter().all(|count| *count > 100_000), "both outcomes are common: {seen:?}");
+    }
+
     #[test]
     fn neighbours_and_empty_ranges_do_not_overlap() {
         let mut layout = Layout::new();

@@ -74,6 +74,7 @@ fn overlay(program: &Program, partition_offset: u64, length: usize) -> Overlay {
         options: [].into(),
         kernel_args: vec![],
         partition_offset,
+        spi: None,
         files: vec![overlay.boot_file("u-boot.itb", &bytes, 8 * MIB)],
         esp: vec![overlay.esp_file("m.dtb", b"tree", "dtb/m.dtb")],
     };

@@ -57,6 +57,7 @@ fn overlay(program: &Program) -> Overlay {
         options: options("nanopi-m6", "rk3588s"),
         kernel_args: vec!["console=ttyS2,1500000n8".to_owned(), "quiet=\"a b\"".to_owned()],
         partition_offset: 20_480,
+        spi: None,
         files: vec![overlay.boot_file("arm64/u-boot/m6/idbloader.img", &bytes(2, 331_776), 32_768), second],
         esp: vec![
             overlay.esp_file("arm64/dtb/m6.dtb", &bytes(4, 70_000), "dtb/rockchip/rk3588s-nanopi-m6.dtb"),
@@ -68,6 +69,7 @@ fn overlay(program: &Program) -> Overlay {
         options: options("rock-5a", "rk3588s"),
         kernel_args: vec![],
         partition_offset: 0,
+        spi: None,
         files: vec![],
         esp: vec![],
     };
@@ -124,6 +126,34 @@ fn a_board_gets_its_files_and_nothing_else_changes() {
             "{}",
             program.name
         );
+    }
+}
+
+#[test]
+fn a_board_that_starts_from_spi_flash_keeps_its_disk_and_gets_its_device_trees() {
+    for program in programs() {
+        let overlay = overlay(&program);
+        let spi = bytes(5, 70_000);
+        overlay.write("overlay/artifacts/arm64/u-boot/m6/spi.bin", &spi);
+        let json = fs::read_to_string(overlay.path("overlay/artifacts/overlay.json")).unwrap();
+        let mut described = talosimg::overlay::OverlayJson::parse(&json).unwrap();
+        described.boards[0].spi = Some(talosimg::overlay::SpiFile {
+            digest: imgcore::Digest::of(&spi),
+            option: "spi_boot".to_owned(),
+            path: "arm64/u-boot/m6/spi.bin".to_owned(),
+            size: spi.len() as u64,
+        });
+        overlay.describe("rk3588", described.boards);
+        let refused = overlay.call(&["install"], &format!("{REQUEST}    spi_boot: maybe\n"));
+        assert!(!refused.status.success());
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("neither true"), "{refused:?}");
+        assert_untouched(&overlay);
+
+        assert_eq!(answer(&overlay.call(&["install"], &format!("{REQUEST}    spi_boot: true\n"))), "");
+        assert!(read(&overlay, "disk.raw") == disk(20_480), "{}", program.name);
+        assert_eq!(read(&overlay, "image/boot/EFI/dtb/rockchip/rk3588s-nanopi-m6.dtb"), bytes(4, 70_000));
+        assert_eq!(answer(&overlay.call(&["install"], &format!("{REQUEST}    spi_boot: false\n"))), "");
+        assert!(read(&overlay, "disk.raw") == disk_after(), "{}", program.name);
     }
 }
 
@@ -189,6 +219,7 @@ fn what_the_disk_holds_is_not_overwritten() {
             options: options("nanopi-m6", "rk3588s"),
             kernel_args: vec![],
             partition_offset: 20_480,
+            spi: None,
             files: vec![overlay.boot_file("uboot.img", &bytes(5, 4 << 20), 8 * MIB)],
             esp: vec![overlay.esp_file("arm64/dtb/m6.dtb", &bytes(4, 70_000), "dtb/m6.dtb")],
         };
@@ -382,6 +413,7 @@ fn a_file_system_that_takes_no_more_leaves_nothing_half_written() {
             options: [].into(),
             kernel_args: vec![],
             partition_offset: 20_480,
+            spi: None,
             files: vec![overlay.boot_file("uboot.img", &bytes(5, 1 << 20), 8 * MIB)],
             esp: vec![overlay.esp_file("m.dtb", b"tree", "m.dtb")],
         };

@@ -53,6 +53,7 @@ fn board(overlay: &Overlay) -> Option<Board> {
         options: [("board".to_owned(), "nanopi-m6".to_owned())].into(),
         kernel_args: ARGS.map(str::to_owned).to_vec(),
         partition_offset: 20_480,
+        spi: None,
         files: vec![overlay.boot_file(LOADER, &loader, 64 * 512), overlay.boot_file(UBOOT, &uboot, 16_384 * 512)],
         esp: vec![overlay.esp_file(DTB, &dtb, "dtb/rockchip/rk3588s-nanopi-m6.dtb")],
     })
@@ -198,6 +199,7 @@ fn real_overlays_can_be_described() {
                 options: [].into(),
                 kernel_args: options.kernel_args.clone(),
                 partition_offset: options.partition_options.offset,
+                spi: None,
                 files: files.collect(),
                 esp: esp.collect(),
             };

@@ -76,7 +76,12 @@ fn get_options() -> Result<()> {
 fn install() -> Result<()> {
     let request = InstallOptions::parse(&request()?)?;
     let overlay = catalog::read()?;
-    let board = overlay::select(&overlay, &request.extra_options)?;
+    let mut board = overlay::select(&overlay, &request.extra_options)?.clone();
+    if overlay::boots_from_spi(&board, &request.extra_options) {
+        // The boot loader in SPI flash starts the board; whatever lies in front of the partitions stays.
+        board.files.clear();
+    }
+    let board = &board;
 
     let artifacts = artifacts::load(Path::new(&request.artifacts_path), board)?;
     let disk = if board.files.is_empty() {

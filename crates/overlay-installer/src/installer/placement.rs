@@ -191,6 +191,7 @@ mod tests {
             options: [].into(),
             kernel_args: vec![],
             partition_offset,
+            spi: None,
             files: files.iter().map(file).collect(),
             esp: vec![],
         }

@@ -42,6 +42,24 @@ pub struct Board {
     pub options: BTreeMap<String, String>,
     /// Count of LBAs between GPT header and entry array.
     pub partition_offset: u64,
+    /// The boot image for the board's SPI flash, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spi: Option<SpiFile>,
+}
+
+/// An image for SPI flash. `install` never writes it: it lies among the artifacts for those who put it into the flash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SpiFile {
+    /// SHA-256 of the artifact.
+    pub digest: Digest,
+    /// Name of the option that is `true` where the board starts from SPI flash: `install` then leaves the room in front
+    /// of the partitions alone.
+    pub option: String,
+    /// The artifact, relative to the folder `artifacts`.
+    pub path: String,
+    /// Size of the artifact in bytes.
+    pub size: u64,
 }
 
 /// A file that is written to the bare disk.
@@ -129,6 +147,15 @@ impl Board {
     }
 
     fn check(&self) -> std::result::Result<(), String> {
+        if let Some(spi) = &self.spi {
+            check_path(&spi.path)?;
+            if spi.option.is_empty() || self.options.contains_key(&spi.option) {
+                return Err(format!(
+                    "the option {:?} of the SPI image is empty or has another meaning too",
+                    spi.option
+                ));
+            }
+        }
         for (key, value) in &self.options {
             if key.is_empty() || value.is_empty() {
                 return Err(format!("option {key:?} = {value:?}: neither may be empty"));
@@ -191,6 +218,7 @@ mod tests {
                 .into(),
             kernel_args: vec!["console=tty0".to_owned()],
             partition_offset: 20_480,
+            spi: None,
             files: vec![
                 BootFile { path: "arm64/a.img".to_owned(), size: 9, length: 9, offset: 32_768, digest },
                 BootFile { path: "arm64/b.itb".to_owned(), size: 20, length: 10, offset: 8_388_608, digest },

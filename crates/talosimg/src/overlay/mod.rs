@@ -15,6 +15,7 @@
 //!     partition_offset: 20_480,
 //!     files: vec![],
 //!     esp: vec![],
+//!     spi: None,
 //! };
 //! let overlay = OverlayJson { name: "rk3588".to_owned(), schema: 1, boards: vec![board("rock-5a"), board("rock-5b")] };
 //!
@@ -32,9 +33,9 @@ mod json;
 mod protocol;
 mod select;
 
-pub use json::{Board, BootFile, EspFile, OverlayJson, SCHEMA};
+pub use json::{Board, BootFile, EspFile, OverlayJson, SCHEMA, SpiFile};
 pub use protocol::{ExtraOptions, InstallOptions, OptionValue, Options, PartitionOptions};
-pub use select::{get_options, select};
+pub use select::{boots_from_spi, get_options, select};
 
 use crate::error::{Error, ErrorKind};
 

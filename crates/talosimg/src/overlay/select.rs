@@ -28,11 +28,16 @@ pub fn select<'a>(overlay: &'a OverlayJson, extra: &ExtraOptions) -> Result<&'a 
         }
     };
     for (key, given) in &extra.0 {
+        if board.spi.as_ref().is_some_and(|spi| spi.option == *key) {
+            spi_boot(key, given)?;
+            continue;
+        }
         let expected = match board.options.get(key) {
             Some(expected) => expected,
             None if key == "board" => board.called(),
             None => {
-                let known = board.options.keys().map(String::as_str);
+                let spi = board.spi.iter().map(|spi| spi.option.as_str());
+                let known = board.options.keys().map(String::as_str).chain(spi);
                 return Err(unknown_option(key, known, &accepted(board)));
             }
         };
@@ -45,6 +50,24 @@ pub fn select<'a>(overlay: &'a OverlayJson, extra: &ExtraOptions) -> Result<&'a 
         }
     }
     Ok(board)
+}
+
+/// Whether the options say that the board starts from its SPI flash, so that the disk gets no boot files. To be asked
+/// after [`select`], which refuses what is neither true nor false.
+pub fn boots_from_spi(board: &Board, extra: &ExtraOptions) -> bool {
+    let given = board.spi.as_ref().and_then(|spi| Some((&spi.option, extra.0.get(&spi.option)?)));
+    given.is_some_and(|(key, value)| matches!(spi_boot(key, value), Ok(true)))
+}
+
+fn spi_boot(key: &str, given: &OptionValue) -> Result<bool> {
+    match given {
+        OptionValue::Scalar(text) if text == "true" => Ok(true),
+        OptionValue::Scalar(text) if text == "false" => Ok(false),
+        _ => Err(refuse(format!(
+            "option {key}: {given} is neither true (the board starts from SPI flash, no boot files are written to the \
+             disk) nor false"
+        ))),
+    }
 }
 
 /// What `get-options` answers for a board.
@@ -73,10 +96,11 @@ fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String 
 }
 
 fn accepted(board: &Board) -> String {
-    if board.options.is_empty() {
+    let mut options: Vec<_> = board.options.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+    options.extend(board.spi.iter().map(|spi| format!("{}: true or false", spi.option)));
+    if options.is_empty() {
         return format!("board {} takes no options", board.called());
     }
-    let options: Vec<_> = board.options.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     format!("board {} accepts {}", board.called(), options.join(", "))
 }
 
@@ -92,7 +116,7 @@ fn list(words: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::overlay::SCHEMA;
+    use crate::overlay::{SCHEMA, SpiFile};
 
     fn board(name: &str, options: &[(&str, &str)]) -> Board {
         Board {
@@ -102,7 +126,42 @@ mod tests {
             partition_offset: 20_480,
             files: vec![],
             esp: vec![],
+            spi: None,
         }
+    }
+
+    fn with_spi() -> OverlayJson {
+        let spi = SpiFile {
+            digest: imgcore::Digest::of(b""),
+            option: "spi_boot".to_owned(),
+            path: "arm64/u-boot/rock5b/spi.bin".to_owned(),
+            size: 0,
+        };
+        overlay(vec![Board { spi: Some(spi), ..board("rock5b", &[]) }])
+    }
+
+    #[test]
+    fn the_option_of_a_board_with_spi_flash_is_true_or_false() {
+        for (text, expected) in [
+            ("", Ok(false)),
+            ("spi_boot: true", Ok(true)),
+            ("spi_boot: false", Ok(false)),
+            ("{board: rock5b, spi_boot: true}", Ok(true)),
+            ("spi_boot: yes please", Err("neither true")),
+            ("spi_boot: [true]", Err("neither true")),
+            ("spi_bot: true", Err("did you mean `spi_boot`?")),
+        ] {
+            let overlay = with_spi();
+            let extra = ExtraOptions::parse(text).unwrap();
+            let found = select(&overlay, &extra).map(|board| boots_from_spi(board, &extra));
+            match (found, expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{text}"),
+                (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{text}: {error}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
+        }
+        let extra = ExtraOptions::parse("spi_boot: true").unwrap();
+        assert!(select(&one(), &extra).is_err());
     }
 
     fn overlay(boards: Vec<Board>) -> OverlayJson {
