@@ -19,6 +19,10 @@ use crate::{
 /// Sector size that `at-sector` and `partition-offset` count in.
 pub const SECTOR: u64 = 512;
 
+/// SPI flashes of boards have 4 to 32 MiB; a size outside of this is a mistake in the unit.
+const SPI_SMALLEST: u64 = 1 << 20;
+const SPI_LARGEST: u64 = 256 << 20;
+
 /// A board file, checked.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -51,6 +55,9 @@ pub struct Board {
     /// Areas in front of the partitions that belong to somebody else.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reserved: Vec<Reserved>,
+    /// The SPI flash that the board can start from instead of its boot files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spi: Option<Spi>,
     /// The overlay image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlay: Option<Overlay>,
@@ -123,6 +130,24 @@ pub struct Reserved {
     pub sectors: u64,
 }
 
+/// The SPI flash of a board, which the boot ROM asks before eMMC and SD.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Spi {
+    /// Role of the input that is written to the flash: `u-boot-rockchip-spi.bin`.
+    pub source: String,
+    /// Size of the flash in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The installer's option that leaves the boot files out because U-Boot starts from the flash.
+    #[serde(default = "spi_option")]
+    pub option: String,
+}
+
+fn spi_option() -> String {
+    "spi_boot".to_owned()
+}
+
 /// The overlay image of a board.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -173,6 +198,7 @@ struct BoardToml {
     boot: BTreeMap<String, Scenario>,
     #[serde(default)]
     reserved: Vec<Reserved>,
+    spi: Option<Spanned<Spi>>,
     overlay: Option<Spanned<Overlay>>,
     #[serde(default)]
     sources: BTreeMap<String, Spanned<Origin>>,
@@ -260,6 +286,11 @@ impl Board {
         {
             fail(Some(overlay.span()), "overlay.name must be a plain file name", "`rk3588`, say");
         }
+        if let Some(spi) = &toml.spi {
+            for (wrong, help) in wrong_spi(spi.get_ref(), &toml.boot) {
+                fail(Some(spi.span()), &wrong, help);
+            }
+        }
         for (role, origin) in &toml.sources {
             let known = origin.get_ref();
             if known.path.is_some() == known.url.is_some() {
@@ -301,6 +332,7 @@ impl Board {
             dtb: toml.dtb.map(Spanned::into_inner),
             boot: toml.boot,
             reserved: toml.reserved,
+            spi: toml.spi.map(Spanned::into_inner),
             overlay: toml.overlay.map(Spanned::into_inner),
             sources: toml.sources.into_iter().map(|(role, origin)| (role, origin.into_inner())).collect(),
             folder: folder.to_path_buf(),
@@ -325,10 +357,11 @@ impl Board {
         Err(Error::usage(format!("{} has no boot scenario of this name: {name}", self.name)).or_help(&help))
     }
 
-    /// Every role that some scenario or the device tree names.
+    /// Every role that some scenario, the device tree or the SPI flash names.
     pub fn roles(&self) -> std::collections::BTreeSet<&str> {
         let files = self.boot.values().flat_map(|scenario| &scenario.files).map(|file| file.source.as_str());
-        files.chain(self.dtb.iter().map(|dtb| dtb.source.as_str())).collect()
+        let dtb = self.dtb.iter().map(|dtb| dtb.source.as_str());
+        files.chain(dtb).chain(self.spi.iter().map(|spi| spi.source.as_str())).collect()
     }
 
     /// LBAs that the partition entry array is moved by.
@@ -353,6 +386,28 @@ fn wrong_path(path: &str) -> Option<&'static str> {
     }
     let fine = |c: char| c.is_ascii_graphic() && !r#"\:*?"<>|"#.contains(c);
     (!path.chars().all(fine)).then_some("holds characters that a FAT file name cannot have")
+}
+
+/// What is wrong with an SPI flash, and what to do.
+fn wrong_spi(spi: &Spi, boot: &BTreeMap<String, Scenario>) -> Vec<(String, &'static str)> {
+    let mut wrong = Vec::new();
+    if !is_name(&spi.source) {
+        wrong.push((format!("spi.source is no role: {:?}", spi.source), "`spi`, say"));
+    }
+    if boot.values().flat_map(|scenario| &scenario.files).any(|file| file.source == spi.source) {
+        let message = format!("{} is written to the medium and to the SPI flash", spi.source);
+        wrong.push((message, "the two images differ: give the one for the flash a role of its own, `spi`, say"));
+    }
+    if spi.size.is_some_and(|size| !(SPI_SMALLEST..=SPI_LARGEST).contains(&size) || !size.is_power_of_two()) {
+        let message = format!("spi.size is not the size of a flash: {}", spi.size.unwrap_or_default());
+        wrong.push((message, "bytes, a power of two from 1 MiB to 256 MiB: `size = 16777216` for 16 MiB"));
+    }
+    let is_option = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if spi.option.is_empty() || !spi.option.chars().all(is_option) || spi.option == "board" {
+        let message = format!("spi.option cannot be the name of an installer's option: {:?}", spi.option);
+        wrong.push((message, "leave it out for `spi_boot`, which the overlays of sbc-rockchip take"));
+    }
+    wrong
 }
 
 /// Finds a board: a name in `boards`, or the path of a board file anywhere.
@@ -399,64 +454,4 @@ pub fn names(boards: &Path) -> Result<Vec<String>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Board> {
-        Board::parse("boards/b.toml", "b", Path::new("boards"), text)
-    }
-
-    #[test]
-    fn the_board_of_the_design_is_valid() {
-        let board = parse(
-            r#"name = "b"
-soc = "rk3588s"
-vendor = "FriendlyELEC"
-default-boot = "mainline"
-[dtb]
-path = "rockchip/rk3588s-nanopi-m6.dtb"
-source = "dtb"
-compatible = ["friendlyarm,nanopi-m6"]
-require = ["ethernet"]
-[boot.mainline]
-files = [{ source = "idbloader", at-sector = 64 }, { source = "u-boot", at-sector = 16384 }]
-[boot.vendor]
-files = [{ source = "vendor-idbloader", at-sector = 64 }, { source = "vendor-u-boot", at-sector = 16384, trim-copies = true }]
-[overlay]
-name = "rk3588"
-options = { board = "nanopi-m6", chipset = "rk3588s" }
-partition-offset = 20480
-kernel-args = ["a=b"]
-bootloader = "sd-boot"
-"#,
-        )
-        .unwrap();
-        assert_eq!(board.scenario(None).unwrap().unwrap().0, "mainline");
-        assert_eq!(board.scenario(Some("vendor")).unwrap().unwrap().1.files.len(), 2);
-        let roles: Vec<_> = board.roles().into_iter().collect();
-        assert_eq!(roles, ["dtb", "idbloader", "u-boot", "vendor-idbloader", "vendor-u-boot"]);
-        assert!(board.report.is_empty());
-        assert_eq!(board.scenario(Some("vendr")).unwrap_err().exit_code(), 2);
-    }
-
-    #[test]
-    fn wrong_files_say_where_and_what() {
-        for (text, expected) in [
-            ("name = \"b\"\nsco = \"rk3588\"", "did you mean `soc`?"),
-            ("name = \"b\"\nsoc = \"rk3558x\"", "did you mean `rk35"),
-            ("name = \"B!\"", "a board's name is"),
-            ("name = \"b\"\ndefault-boot = \"x\"", "no scenario of this name: x"),
-            ("name = \"b\"\n[boot.a]\n[boot.b]", "2 boot scenarios but no default-boot"),
-            ("name = \"b\"\n[dtb]\npath = \"../x.dtb\"", "must not hold"),
-            ("name = \"b\"\n[sources.x]\nnote = \"n\"", "source x needs either"),
-            ("name = \"b\"\n[overlay]\nname = \"a/b\"", "plain file name"),
-            ("name = \"b\"\n[boot.a]\nfiles = [{ source = \"x\", at-sectr = 1 }]", "did you mean `at-sector`?"),
-            ("name = ", "boards/b.toml:1:"),
-        ] {
-            let error = parse(text).unwrap_err();
-            assert!(error.to_string().contains(expected), "{text}\n{error}");
-            assert!(error.to_string().contains("--> boards/b.toml:"), "{error}");
-            assert_eq!(error.exit_code(), 2);
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,76 @@
+
+use super::*;
+
+fn parse(text: &str) -> Result<Board> {
+    Board::parse("boards/b.toml", "b", Path::new("boards"), text)
+}
+
+#[test]
+fn the_board_of_the_design_is_valid() {
+    let board = parse(
+            r#"name = "b"
+soc = "rk3588s"
+vendor = "FriendlyELEC"
+default-boot = "mainline"
+[dtb]
+path = "rockchip/rk3588s-nanopi-m6.dtb"
+source = "dtb"
+compatible = ["friendlyarm,nanopi-m6"]
+require = ["ethernet"]
+[boot.mainline]
+files = [{ source = "idbloader", at-sector = 64 }, { source = "u-boot", at-sector = 16384 }]
+[boot.vendor]
+files = [{ source = "vendor-idbloader", at-sector = 64 }, { source = "vendor-u-boot", at-sector = 16384, trim-copies = true }]
+[overlay]
+name = "rk3588"
+options = { board = "nanopi-m6", chipset = "rk3588s" }
+partition-offset = 20480
+kernel-args = ["a=b"]
+bootloader = "sd-boot"
+"#,
+        )
+        .unwrap();
+    assert_eq!(board.scenario(None).unwrap().unwrap().0, "mainline");
+    assert_eq!(board.scenario(Some("vendor")).unwrap().unwrap().1.files.len(), 2);
+    let roles: Vec<_> = board.roles().into_iter().collect();
+    assert_eq!(roles, ["dtb", "idbloader", "u-boot", "vendor-idbloader", "vendor-u-boot"]);
+    assert!(board.report.is_empty());
+    assert_eq!(board.scenario(Some("vendr")).unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn wrong_files_say_where_and_what() {
+    for (text, expected) in [
+        ("name = \"b\"\nsco = \"rk3588\"", "did you mean `soc`?"),
+        ("name = \"b\"\nsoc = \"rk3558x\"", "did you mean `rk35"),
+        ("name = \"B!\"", "a board's name is"),
+        ("name = \"b\"\ndefault-boot = \"x\"", "no scenario of this name: x"),
+        ("name = \"b\"\n[boot.a]\n[boot.b]", "2 boot scenarios but no default-boot"),
+        ("name = \"b\"\n[dtb]\npath = \"../x.dtb\"", "must not hold"),
+        ("name = \"b\"\n[sources.x]\nnote = \"n\"", "source x needs either"),
+        ("name = \"b\"\n[overlay]\nname = \"a/b\"", "plain file name"),
+        ("name = \"b\"\n[boot.a]\nfiles = [{ source = \"x\", at-sectr = 1 }]", "did you mean `at-sector`?"),
+        ("name = ", "boards/b.toml:1:"),
+        ("name = \"b\"\nspi = { sorce = \"spi\" }", "did you mean `source`?"),
+        ("name = \"b\"\nspi = { source = \"\" }", "spi.source is no role"),
+        ("name = \"b\"\nspi = { source = \"spi\", size = 16 }", "a power of two from 1 MiB to 256 MiB"),
+        ("name = \"b\"\nspi = { source = \"spi\", option = \"board\" }", "cannot be the name of an installer's option"),
+        (
+            "name = \"b\"\nspi = { source = \"x\" }\n[boot.a]\nfiles = [{ source = \"x\", at-sector = 64 }]",
+            "a role of its own",
+        ),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.to_string().contains(expected), "{text}\n{error}");
+        assert!(error.to_string().contains("--> boards/b.toml:"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+}
+
+#[test]
+fn an_spi_flash_is_a_role_an_option_and_perhaps_a_size() {
+    let board = parse("name = \"b\"\nspi = { source = \"spi\", size = 16777216 }").unwrap();
+    assert!(board.roles().contains("spi"));
+    let spi = board.spi.unwrap();
+    assert_eq!((spi.source.as_str(), spi.size, spi.option.as_str()), ("spi", Some(16 << 20), "spi_boot"));
+}
