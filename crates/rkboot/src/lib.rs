@@ -47,6 +47,7 @@ pub mod coding;
 mod error;
 mod facts;
 pub mod fit;
+pub mod flow;
 pub mod idblock;
 pub mod rules;
 mod soc;

@@ -90,4 +90,36 @@ rules! {
     // --- LOADER and BL3X images, Android tables, parameter files: LEG001..
 
     // --- boot flow: FLW001..
+    FLW_NO_WAY         "FLW001" Error   "the second stage starts none of what the image carries"
+                                        => "take a mainline U-Boot or EDK2 for an image that starts by EFI; the vendor's U-Boot 2017.09 is built without it";
+    FLW_VARIABLES      "FLW002" Warning "the boot loader needs EFI variables that do not outlive a restart"
+                                        => "take a boot loader that keeps its choice in a file (GRUB), or a firmware with a variable store";
+    FLW_TREE_NAME      "FLW003" Warning "the image carries no device tree under the name that U-Boot asks for"
+                                        => "name the tree as U-Boot asks for it, or use the U-Boot of this board";
+    FLW_TREE_SIZE      "FLW004" Error   "a device tree is larger than U-Boot loads"
+                                        => "leave out what the board does not need";
+    FLW_UNKNOWN        "FLW005" Warning "the second stage is no U-Boot or UEFI firmware that is known here"
+                                        => "look at the serial console, or take a second stage whose version text can be read";
+    FLW_MEDIA          "FLW006" Info    "which media come before this one"
+                                        => "erase or update the boot loader on the medium that comes first";
+    FLW_OTHER_BOARD    "FLW007" Warning "U-Boot's built-in device tree is another board's than the image's"
+                                        => "use the U-Boot of this board, or see that its name for the tree is carried";
+    FLW_OTHER_SOC      "FLW008" Error   "U-Boot is built for another SoC than the image's device tree"
+                                        => "one of them is another board's file; take both for the same board";
+    FLW_RANDOM_MAC     "FLW009" Info    "nothing shows that U-Boot derives a stable Ethernet address from the chip"
+                                        => "set local-mac-address in the device tree or the address in the network configuration";
+    FLW_COMPRESSED     "FLW010" Info    "the second stage is compressed in a way that is not unpacked here"
+                                        => "unpack the image and look at the result";
+    FLW_RUNTIME_NAME   "FLW011" Info    "U-Boot chooses the name of the device tree at run time"
+                                        => "carry the tree under every name that the board's variants ask for";
+    FLW_SEVERAL_WAYS   "FLW012" Warning "the image carries several ways to start, and the first one found wins"
+                                        => "leave one way to start on the boot partition";
+    FLW_HYBRID         "FLW013" Info    "the vendor's SPL in front of a mainline FIT"
+                                        => "give no partition the name uboot: this SPL looks there first";
+    FLW_HYBRID_BASE    "FLW014" Warning "the vendor's SPL looks for the data of this mainline FIT at another place"
+                                        => "pack the FIT with binman, which pads the tree to 512 bytes";
+    FLW_STAGES         "FLW015" Error   "the first stage cannot read the format of the second"
+                                        => "take both stages from one build";
+    FLW_MIXED          "FLW016" Warning "a mainline SPL in front of the vendor's U-Boot"
+                                        => "take both stages from one build";
 }

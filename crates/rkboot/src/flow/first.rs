@@ -1,0 +1,186 @@
+//! The first stage: whose SPL is in front, and what that means together with the second stage.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+use imgcore::{Finding, Report};
+
+use super::{Abilities, FirmwareKind, strings::texts};
+use crate::{
+    bootfile::{find_fit, first_stage_base},
+    rules,
+    util::{SECTOR, quote, slice},
+};
+
+/// Whose SPL it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum FirstStageKind {
+    /// U-Boot's SPL, mainline.
+    Mainline,
+    /// U-Boot's SPL 2017.09 of Rockchip and board makers.
+    Vendor,
+    /// Rockchip's miniloader, which reads `LOADER` images only.
+    Miniloader,
+    /// Nothing tells.
+    Unknown,
+}
+
+impl FirstStageKind {
+    /// In a few words.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Mainline => "U-Boot SPL (mainline)",
+            Self::Vendor => "U-Boot SPL 2017.09 (vendor)",
+            Self::Miniloader => "Rockchip miniloader",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// `mainline`, `vendor`, `miniloader`, `unknown`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mainline => "mainline",
+            Self::Vendor => "vendor",
+            Self::Miniloader => "miniloader",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The stage that the BootROM loads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FirstStage {
+    /// Whose SPL it is.
+    pub kind: FirstStageKind,
+    /// Its version text.
+    pub version: Option<String>,
+    /// Where the idblock is in the file.
+    pub offset: u64,
+}
+
+/// Finds the first stage in an idblock, in a file that begins with one, or in an SPI image. `None` when there is no
+/// idblock.
+pub fn first_stage(bytes: &[u8]) -> Option<FirstStage> {
+    /// More than any idblock; a FIT behind a v1 block, whose length is not asked for, has its own texts.
+    const SEARCHED: u64 = 4 * 1024 * 1024;
+    let base = first_stage_base(bytes)?;
+    let end = find_fit(bytes, base.saturating_add(SECTOR)).map_or(u64::MAX, |(at, ..)| at);
+    let block = slice(bytes, &(base..end.min(base.saturating_add(SEARCHED))));
+    let mut found = FirstStage { kind: FirstStageKind::Unknown, version: None, offset: base };
+    for (_, text) in texts(block) {
+        if let Some(start) = text.find("U-Boot SPL 20") {
+            let version = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
+            if found.version.as_ref().is_none_or(|known| version.len() > known.len()) {
+                found.kind =
+                    if version.contains("SPL 2017.09") { FirstStageKind::Vendor } else { FirstStageKind::Mainline };
+                found.version = Some(quote(version));
+            }
+        } else if found.kind == FirstStageKind::Unknown
+            && (text.contains("miniloader") || text.contains("Boot1 Release Time"))
+        {
+            found.kind = FirstStageKind::Miniloader;
+            found.version = Some(quote(text.trim()));
+        }
+    }
+    Some(found)
+}
+
+/// Which boot chain two stages make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Scenario {
+    /// Mainline SPL and mainline U-Boot.
+    Mainline,
+    /// The vendor's SPL and the vendor's U-Boot 2017.09.
+    Vendor,
+    /// The vendor's DDR code and SPL with a mainline U-Boot.
+    VendorSplHybrid,
+    /// Either SPL with EDK2.
+    Edk2,
+}
+
+impl Scenario {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Mainline, Self::Vendor, Self::VendorSplHybrid, Self::Edk2];
+
+    /// `mainline`, `vendor`, `vendor-spl-hybrid`, `edk2`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mainline => "mainline",
+            Self::Vendor => "vendor",
+            Self::VendorSplHybrid => "vendor-spl-hybrid",
+            Self::Edk2 => "edk2",
+        }
+    }
+}
+
+/// Which boot chain a first and a second stage make, and whether the first finds the second. `second_file` are the
+/// bytes that `second` was read from, whose format decides.
+///
+/// `None` when a stage is not known; an absent first stage is taken as the one that belongs to the second.
+pub fn scenario(first: Option<&FirstStage>, second: &Abilities, second_file: &[u8]) -> (Option<Scenario>, Report) {
+    let mut report = Report::new();
+    let kind = first.map(|first| first.kind);
+    let is_loader = second_file.starts_with(b"LOADER  ");
+    let is_fit = crate::fit::is_tree(second_file) || first_stage_base(second_file).is_some();
+    let scenario = match (second.kind, kind) {
+        (FirmwareKind::Edk2, _) => Some(Scenario::Edk2),
+        (FirmwareKind::UBootMainline, Some(FirstStageKind::Vendor)) => Some(Scenario::VendorSplHybrid),
+        (FirmwareKind::UBootMainline, Some(FirstStageKind::Mainline) | None) => Some(Scenario::Mainline),
+        (FirmwareKind::UBootVendor, Some(FirstStageKind::Vendor | FirstStageKind::Miniloader) | None) => {
+            Some(Scenario::Vendor)
+        }
+        _ => None,
+    };
+    let mut refuse = |message: String, help: &str| {
+        report.push(Finding::error(rules::FLW_STAGES, message).at(0..8).help(help));
+    };
+    match kind {
+        Some(FirstStageKind::Miniloader) if is_fit => refuse(
+            "the miniloader in the idblock reads LOADER images only, and the second stage is a FIT".to_owned(),
+            "take an idblock with U-Boot's SPL, or pack the second stage with the vendor's loaderimage",
+        ),
+        Some(FirstStageKind::Mainline) if is_loader => refuse(
+            "the mainline SPL in the idblock reads FITs only, and the second stage is a LOADER image".to_owned(),
+            "take the u-boot.itb that was built together with this SPL",
+        ),
+        Some(FirstStageKind::Mainline) if second.kind == FirmwareKind::UBootVendor && is_fit => report.push(
+            Finding::warning(
+                rules::FLW_MIXED,
+                "a mainline SPL in front of the vendor's U-Boot 2017.09: nobody ships this pair".to_owned(),
+            )
+            .help("take both stages from one build"),
+        ),
+        _ => {}
+    }
+    if scenario == Some(Scenario::VendorSplHybrid) {
+        report.push(hybrid(second_file));
+    }
+    (scenario, report)
+}
+
+fn hybrid(second_file: &[u8]) -> Finding {
+    let (fit, _) = crate::fit::parse(second_file);
+    let base = fit.as_ref().filter(|fit| fit.declared_size.is_none() && fit.totalsize % 512 != 0);
+    if base.is_some() {
+        return Finding::warning(
+            rules::FLW_HYBRID_BASE,
+            "the vendor's SPL looks for external data at a multiple of 512 bytes behind the tree, and this mainline FIT \
+             has it at a multiple of 4",
+        )
+        .at(4..8)
+        .help("pack the FIT with binman, which pads the tree to 512 bytes");
+    }
+    Finding::info(
+        rules::FLW_HYBRID,
+        "the vendor's SPL in front of a mainline FIT: it looks for the GPT partition `uboot` first, then at sector 16384 \
+         and 2 MiB behind that",
+    )
+    .help("give no partition the name `uboot`, or the SPL starts what is in it")
+}
