@@ -68,6 +68,83 @@ pub enum ErrorKind {
         /// Which input.
         what: &'static str,
     },
+    /// A part is not what it should be.
+    #[error("{what}: {problem}")]
+    BadPart {
+        /// Which part.
+        what: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// A 64-bit SoC starts U-Boot through TF-A.
+    #[error("BL31 is missing: {soc} starts U-Boot through TF-A; give its bl31.elf (rkbin has one for each SoC)")]
+    MissingFirmware {
+        /// The SoC.
+        soc: Soc,
+    },
+    /// Nobody says where U-Boot goes.
+    #[error(
+        "no load address for U-Boot on {soc}: the program does not hold it and the SoC has no usual one; give \
+         CONFIG_TEXT_BASE of its configuration"
+    )]
+    NoLoadAddress {
+        /// The SoC.
+        soc: Soc,
+    },
+    /// Two parts would be loaded over each other.
+    #[error(
+        "{first} for {:#x}..{:#x} and {second} for {:#x}..{:#x} would overwrite each other in memory; give another load \
+         address",
+        .first_range.start, .first_range.end, .second_range.start, .second_range.end
+    )]
+    LoadsOverlap {
+        /// Image of the one.
+        first: String,
+        /// Its addresses.
+        first_range: std::ops::Range<u64>,
+        /// Image of the other.
+        second: String,
+        /// Its addresses.
+        second_range: std::ops::Range<u64>,
+    },
+    /// Something is longer than it may be.
+    #[error("{what} has {size} bytes, at most {limit} fit; make it smaller or the room larger")]
+    TooLarge {
+        /// What.
+        what: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The most that it may have.
+        limit: u64,
+    },
+    /// A part reaches into the place of the next one.
+    #[error("{what} ends at byte {end:#x}, but {next} starts at {start:#x}; move {next} or make {what} smaller")]
+    NoRoom {
+        /// The part.
+        what: &'static str,
+        /// Where it ends.
+        end: u64,
+        /// The next part.
+        next: &'static str,
+        /// Where that starts.
+        start: u64,
+    },
+    /// It is not known where this SoC has something in SPI flash.
+    #[error(
+        "it is not known where {soc} has {what} in SPI flash; known are RK3288, RK3328, RK3368, RK3399, RK35xx, PX30"
+    )]
+    NoSpiLayout {
+        /// The SoC.
+        soc: Soc,
+        /// Which part.
+        what: &'static str,
+    },
+    /// What was made is not what the reader of this crate calls sound.
+    #[error("what was made is not sound: {finding}; this is a fault of the program, please report it")]
+    SelfCheck {
+        /// The finding.
+        finding: String,
+    },
     /// A file has no part that could be cut out: it was not recognised.
     #[error("nothing to trim: the file is no boot file that this program knows; write it whole or leave it out")]
     NotTrimmable,

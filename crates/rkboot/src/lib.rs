@@ -42,8 +42,11 @@
 //!
 //! `cli` builds the program `rkboot` (`rkboot inspect`, `rkboot build idbloader`). The library needs none.
 
+mod assembly;
 mod bootfile;
 pub mod coding;
+pub mod combined;
+pub mod elf;
 mod error;
 mod facts;
 pub mod fit;
@@ -53,6 +56,7 @@ pub mod rules;
 mod soc;
 mod util;
 
+pub use assembly::Assembly;
 pub use bootfile::{BootFile, BootFileKind, FIT_OFFSET, IDBLOCK_OFFSET, examine, ranges, trim};
 pub use error::{Error, ErrorKind};
 pub use facts::facts;

@@ -73,6 +73,24 @@ rules! {
     FIT_COMPATIBLE     "FIT024" Warning "no device tree of the FIT is compatible with the board";
 
     // --- FIT building, digests of compressed data: FIT030..049
+    ELF_NONE           "FIT030" Error   "the firmware is no little-endian ELF program"
+        => "give the .elf file of TF-A or OP-TEE, not a .bin made of it, and not of another architecture";
+    ELF_BEYOND_END     "FIT031" Error   "a segment of an ELF program ends behind the end of the file"
+        => "the file is cut: fetch it again and compare its sha256";
+    ELF_OVERLAP        "FIT032" Error   "two segments of an ELF program share addresses"
+        => "the file is damaged or was linked wrongly: fetch it again or build it anew";
+    ELF_LIMIT          "FIT033" Warning "an ELF program has more program headers than are read"
+        => "look at it with `readelf -l`; firmware has a handful of segments";
+    FIT_DIGEST_WRONG   "FIT034" Error   "the digest of the uncompressed data of an image does not match"
+        => "the image was packed from other data than its digest, or damaged: fetch the file again or pack it anew";
+    FIT_UNPACK         "FIT035" Error   "the compressed data of an image cannot be unpacked: the SPL stops there"
+        => "fetch the file again; if its hash is valid, `compression` names the wrong format and the FIT must be packed anew";
+    FIT_UNPACK_LIMIT   "FIT036" Warning "the compressed data of an image unpacks to more than is looked at"
+        => "no boot loader is that large: find out who made the file, and do not write it unseen";
+    FIT_LINKED         "FIT037" Warning "U-Boot is loaded at another address than the one it was linked for"
+        => "pack it with the load address of its CONFIG_TEXT_BASE (`rkboot build fit` reads it from u-boot-nodtb.bin)";
+    FIT_LOADS          "FIT038" Warning "two images of a configuration are loaded over each other"
+        => "pack the FIT anew with load addresses that leave room; compare with the defconfig of the board";
 
     BOT_UNKNOWN        "BOT001" Warning "the file is no boot file that is known here";
     BOT_NOT_RAW        "BOT002" Warning "the file is recognised, but a board does not start from it at this place";

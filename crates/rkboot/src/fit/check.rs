@@ -11,10 +11,7 @@ use dtbtool::Fdt;
 use imgcore::{Finding, Report};
 
 use super::{Fit, Image};
-use crate::{
-    rules,
-    util::{quote, slice},
-};
+use crate::{elf, rules, util::quote};
 
 /// Compares the device trees of a FIT with the `compatible` strings of a board, any of which will do.
 ///
@@ -54,25 +51,42 @@ pub fn check_compatible(fit: &Fit, bytes: &[u8], expected: &[&str]) -> Report {
 
 /// Compares the TF-A images of a FIT with the segments of the BL31 ELF file that they should be.
 ///
-/// Information only: a rebuilt TF-A is as good. An ELF file that is none gives one finding as well.
+/// Information only: a rebuilt TF-A is as good. An ELF file that is none gives one finding as well. Segments without
+/// file bytes are looked for too: packers write an image of no bytes for them, or none.
 pub fn check_firmware(fit: &Fit, bytes: &[u8], bl31: &[u8]) -> Report {
     let mut report = Report::new();
-    let Some(segments) = load_segments(bl31) else {
-        report.push(Finding::info(rules::FIT_SEGMENTS, "the file given as BL31 is no 64-bit little-endian ELF file"));
+    let (Some(elf), _) = elf::parse(bl31) else {
+        report.push(Finding::info(rules::FIT_SEGMENTS, "the file given as BL31 is no little-endian ELF file"));
         return report;
     };
     let is_firmware = |image: &&Image| image.os.as_deref() == Some("arm-trusted-firmware");
     let mut images: Vec<_> = fit.images.iter().filter(is_firmware).collect();
-    for (address, data) in &segments {
-        let found = images.iter().position(|image| image.load == Some(*address) && image.bytes(bytes) == Some(*data));
+    for segment in &elf.segments {
+        let data = segment.bytes(bl31);
+        let found = images.iter().position(|image| image.load == Some(segment.address) && image.bytes(bytes) == data);
         if let Some(index) = found {
             images.remove(index);
-        } else {
+        } else if !segment.range.is_empty() {
             report.push(Finding::info(
                 rules::FIT_SEGMENTS,
-                format!("no image of the FIT is the segment of {} bytes at {address:#x} of the given BL31", data.len()),
+                format!(
+                    "no image of the FIT is the segment of {} bytes at {:#x} of the given BL31",
+                    segment.range.end.saturating_sub(segment.range.start),
+                    segment.address
+                ),
             ));
         }
+    }
+    if let (Some(first), Some(entry)) = (fit.image("atf-1"), fit.image("atf-1").and_then(|image| image.entry))
+        && entry != elf.entry
+    {
+        report.push(
+            Finding::info(
+                rules::FIT_SEGMENTS,
+                format!("the firmware is entered at {entry:#x}, the given BL31 at {:#x}", elf.entry),
+            )
+            .at(first.node..first.node.saturating_add(4)),
+        );
     }
     for image in images {
         let finding =
@@ -83,27 +97,4 @@ pub fn check_firmware(fit: &Fit, bytes: &[u8], bl31: &[u8]) -> Report {
         });
     }
     report
-}
-
-/// Physical address and file bytes of the PT_LOAD segments of an ELF64 file that hold bytes.
-fn load_segments(elf: &[u8]) -> Option<Vec<(u64, &[u8])>> {
-    const MAX_SEGMENTS: usize = 32;
-    if elf.get(..6)? != b"\x7fELF\x02\x01" {
-        return None;
-    }
-    let u16_at = |at: u64| Some(u16::from_le_bytes(slice(elf, &(at..at.checked_add(2)?)).try_into().ok()?));
-    let u64_at = |at: u64| Some(u64::from_le_bytes(slice(elf, &(at..at.checked_add(8)?)).try_into().ok()?));
-    let (table, size, count) = (u64_at(32)?, u64::from(u16_at(54)?), usize::from(u16_at(56)?));
-    let mut segments = Vec::new();
-    for index in (0_u64..).take(count.min(MAX_SEGMENTS)) {
-        let at = table.checked_add(index.checked_mul(size)?)?;
-        let kind = slice(elf, &(at..at.checked_add(4)?));
-        let (start, address, length) =
-            (u64_at(at.checked_add(8)?)?, u64_at(at.checked_add(24)?)?, u64_at(at.checked_add(32)?)?);
-        let data = slice(elf, &(start..start.checked_add(length)?));
-        if kind == [1, 0, 0, 0] && length > 0 {
-            segments.push((address, data));
-        }
-    }
-    Some(segments)
 }

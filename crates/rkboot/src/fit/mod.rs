@@ -11,10 +11,14 @@
 //! assert_eq!(report.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["FIT001"]);
 //! ```
 
+pub mod build;
 mod check;
 mod data;
+mod flat;
 mod hash;
 mod parse;
+mod unpack;
+mod unpacked;
 
 use std::ops::Range;
 
@@ -111,8 +115,14 @@ pub struct Image {
     pub entry: Option<u64>,
     /// Where the data is, `None` if nothing says so.
     pub data: Option<(DataForm, Range<u64>)>,
-    /// The hashes, each checked.
+    /// The hashes of the stored data, each checked.
     pub hashes: Vec<Hash>,
+    /// The digests of compressed data once it is unpacked, each checked where the compression is read here.
+    pub digests: Vec<Hash>,
+    /// How many bytes compressed data unpacks to, if it was unpacked.
+    pub unpacked_size: Option<u64>,
+    /// Its signatures, which are not checked.
+    pub signatures: Vec<Signature>,
     /// Where the node starts in the tree.
     pub node: u64,
 }
@@ -154,6 +164,22 @@ pub struct Configuration {
     pub fdt: Vec<String>,
     /// Names in these properties that no image has.
     pub dangling: Vec<String>,
+    /// Its signatures, which are not checked.
+    pub signatures: Vec<Signature>,
     /// Where the node starts in the tree.
     pub node: u64,
+}
+
+/// A signature node of an image or a configuration. Unsigned FITs have the node without a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Signature {
+    /// `algo`, such as `sha256,rsa2048`.
+    pub algorithm: Option<String>,
+    /// `key-name-hint`: the name of the key.
+    pub key: Option<String>,
+    /// `sign-images`: which images of a configuration are signed.
+    pub images: Vec<String>,
+    /// Whether there is a signature in it.
+    pub is_signed: bool,
 }

@@ -13,8 +13,9 @@ use dtbtool::{Fdt, Node, Property};
 use imgcore::{Finding, Report};
 
 use super::{
-    Configuration, DataForm, Fit, Hash, HashStatus, Image,
+    Configuration, DataForm, Fit, Hash, HashStatus, Image, Signature,
     data::{self, Place},
+    unpacked,
 };
 use crate::{rules, util::quote};
 
@@ -61,12 +62,15 @@ pub fn parse(bytes: &[u8]) -> (Option<Fit>, Report) {
     report_duplicates("images", images.iter().map(|image: &Image| (image.name.as_str(), image.node)), &mut report);
     let declared_size = number(root, "totalsize");
     let base = data::resolve(bytes, fdt.totalsize(), declared_size.is_some(), &mut images, &places, &mut report);
+    unpacked::check_digests(bytes, &mut images, &mut report);
+    unpacked::check_linked(bytes, &images, &mut report);
     let ends = images.iter().filter_map(|image| image.data.as_ref()).map(|(_, range)| range.end);
     let data_end = ends.fold(u64::from(fdt.totalsize()), u64::max);
     check_declared(declared_size, data_end, bytes.len() as u64, root, &mut report);
 
     let names: BTreeSet<&str> = images.iter().map(|image| image.name.as_str()).collect();
     let (configurations, default) = read_configurations(root, &names, &mut report);
+    unpacked::check_loads(&images, &configurations, &mut report);
     let fit = Fit {
         totalsize: fdt.totalsize(),
         description: text(root, "description"),
@@ -156,6 +160,8 @@ fn read_place(node: Node<'_>, report: &mut Report) -> Option<Place> {
 fn read_image(node: Node<'_>, report: &mut Report) -> Image {
     let name = quote(node.name());
     let mut hashes = Vec::new();
+    let mut digests = Vec::new();
+    let mut signatures = Vec::new();
     let compression = text(node, "compression");
     let uncompressed = matches!(compression.as_deref(), None | Some("none"));
     if node.property("digest").is_some() {
@@ -184,8 +190,12 @@ fn read_image(node: Node<'_>, report: &mut Report) -> Image {
             kind if kind.starts_with("digest") && uncompressed && hashes.len() < MAX_HASHES => {
                 hashes.extend(read_hash(&name, child, report));
             }
-            kind if kind.starts_with("digest") => report.push(unchecked_digest(&name, child)),
-            kind if kind.starts_with("signature") => report.push(unchecked_signature("image", &name, child)),
+            kind if kind.starts_with("digest") && digests.len() < MAX_HASHES => {
+                digests.extend(read_hash(&name, child, report));
+            }
+            kind if kind.starts_with("signature") && signatures.len() < MAX_HASHES => {
+                signatures.push(read_signature("image", &name, child, report));
+            }
             _ => {}
         }
     }
@@ -200,6 +210,9 @@ fn read_image(node: Node<'_>, report: &mut Report) -> Image {
         entry: address(node, "entry"),
         data: None,
         hashes,
+        digests,
+        unpacked_size: None,
+        signatures,
         node: node.offset() as u64,
     }
 }
@@ -212,9 +225,28 @@ fn unchecked_digest(image: &str, node: Node<'_>) -> Finding {
     .at(node_at(node))
 }
 
-fn unchecked_signature(what: &str, name: &str, node: Node<'_>) -> Finding {
-    let state = if node.property("value").is_some() { "a signature" } else { "a place for a signature" };
-    Finding::info(rules::FIT_SIGNATURE, format!("{what} {name} has {state}, which is not checked")).at(node_at(node))
+fn read_signature(what: &str, name: &str, node: Node<'_>, report: &mut Report) -> Signature {
+    let signature = Signature {
+        algorithm: text(node, "algo"),
+        key: text(node, "key-name-hint"),
+        images: list(node, "sign-images"),
+        is_signed: node.property("value").is_some_and(|value| !value.value().is_empty()),
+    };
+    let state = if signature.is_signed { "a signature" } else { "a place for a signature, which is empty" };
+    let algorithm = quote(signature.algorithm.as_deref().unwrap_or("no algorithm"));
+    let key = signature.key.as_deref().map_or_else(String::new, |key| format!(", key {}", quote(key)));
+    let images = match signature.images.as_slice() {
+        [] => String::new(),
+        images => format!(", over {}", quote(&images.join(" "))),
+    };
+    report.push(
+        Finding::info(
+            rules::FIT_SIGNATURE,
+            format!("{what} {name} has {state} ({algorithm}{key}{images}); it is not checked"),
+        )
+        .at(node_at(node)),
+    );
+    signature
 }
 
 fn read_hash(image: &str, node: Node<'_>, report: &mut Report) -> Option<Hash> {
@@ -315,6 +347,7 @@ fn read_configuration(node: Node<'_>, images: &BTreeSet<&str>, report: &mut Repo
         kernel: text(node, "kernel"),
         fdt: list(node, "fdt"),
         dangling: Vec::new(),
+        signatures: Vec::new(),
         node: node.offset() as u64,
     };
     let mut dangling = Vec::new();
@@ -343,8 +376,7 @@ fn read_configuration(node: Node<'_>, images: &BTreeSet<&str>, report: &mut Repo
             .at(node_at(node)),
         );
     }
-    if let Some(signature) = node.children().find(|child| child.name().starts_with("signature")) {
-        report.push(unchecked_signature("configuration", &name, signature));
-    }
-    Configuration { dangling, ..configuration }
+    let nodes = node.children().filter(|child| child.name().starts_with("signature")).take(MAX_HASHES);
+    let signatures = nodes.map(|child| read_signature("configuration", &name, child, report)).collect();
+    Configuration { dangling, signatures, ..configuration }
 }

@@ -94,7 +94,7 @@ impl Recipe {
             let mut node = Node::new(format!("image-{index}"))
                 .with(Property::string("type", if index == 2 { "other" } else { "firmware" }))
                 .with(Property::string("compression", "none"))
-                .with(Property::u32("load", 0x4_0000));
+                .with(Property::u32("load", 0x4_0000 + number(index % 16) * 0x100_0000));
             node = match self.packing {
                 Packing::Inline => node.with(Property::new("data", data.clone())),
                 Packing::Position => node
@@ -132,5 +132,52 @@ impl Recipe {
             tree.root_mut().set(Property::u32("totalsize", number(size.next_multiple_of(512) + at)));
         }
         tree.to_bytes(&WriteOptions::default()).unwrap()
+    }
+}
+
+/// ELF programs of our own making.
+pub mod elf {
+    /// A 64-bit little-endian program: segments as address, bytes, bytes in memory.
+    pub fn build(machine: u8, entry: u32, segments: &[(u32, &[u8], u32)]) -> Vec<u8> {
+        let mut file = vec![0; 64 + segments.len() * 56];
+        file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        file[16] = 2;
+        file[18] = machine;
+        file[24..28].copy_from_slice(&entry.to_le_bytes());
+        file[32] = 64;
+        file[54] = 56;
+        file[56] = u8::try_from(segments.len()).unwrap();
+        for (index, (address, data, memory)) in segments.iter().enumerate() {
+            let at = 64 + index * 56;
+            let start = u32::try_from(file.len()).unwrap();
+            file[at] = 1;
+            file[at + 8..at + 12].copy_from_slice(&start.to_le_bytes());
+            file[at + 24..at + 28].copy_from_slice(&address.to_le_bytes());
+            file[at + 32..at + 36].copy_from_slice(&u32::try_from(data.len()).unwrap().to_le_bytes());
+            file[at + 40..at + 44].copy_from_slice(&memory.to_le_bytes());
+            file.extend_from_slice(data);
+        }
+        file
+    }
+
+    /// A 32-bit one.
+    pub fn build_32(machine: u8, entry: u32, segments: &[(u32, &[u8], u32)]) -> Vec<u8> {
+        let mut file = vec![0; 52 + segments.len() * 32];
+        file[..7].copy_from_slice(b"\x7fELF\x01\x01\x01");
+        file[18] = machine;
+        file[24..28].copy_from_slice(&entry.to_le_bytes());
+        file[28] = 52;
+        file[42] = 32;
+        file[44] = u8::try_from(segments.len()).unwrap();
+        for (index, (address, data, memory)) in segments.iter().enumerate() {
+            let at = 52 + index * 32;
+            let start = u32::try_from(file.len()).unwrap();
+            let fields = [1, start, 0, *address, u32::try_from(data.len()).unwrap(), *memory];
+            for (field, value) in fields.into_iter().enumerate() {
+                file[at + field * 4..at + field * 4 + 4].copy_from_slice(&value.to_le_bytes());
+            }
+            file.extend_from_slice(data);
+        }
+        file
     }
 }

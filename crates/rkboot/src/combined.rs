@@ -1,0 +1,221 @@
+//! Files that hold both stages: `u-boot-rockchip.bin` for cards, `u-boot-rockchip-spi.bin` for SPI flash, and the
+//! vendor's `uboot.img` with its copies.
+//!
+//! ```
+//! use rkboot::{Soc, combined, idblock};
+//!
+//! let idblock = idblock::build(&idblock::Parts { soc: Soc::Rk3588, init: b"ddr", boot: Some(b"spl") })?;
+//! # let fit = rkboot_example_fit();
+//! let card = combined::plan(&idblock, &fit, &combined::CardOptions::default())?;
+//! assert_eq!(card.size(), 0x7f_8000 + fit.len() as u64);
+//! let flash = combined::plan_spi(Soc::Rk3588, &idblock, &fit, &combined::SpiOptions::default())?;
+//! let places: Vec<_> = flash.parts().map(|(name, range)| (name, range.start)).collect();
+//! assert_eq!(places, [("idblock", 0x8000), ("FIT", 0x6_0000)]);
+//! # fn rkboot_example_fit() -> Vec<u8> {
+//! #     use dtbtool::model::{DeviceTree, Node, Property};
+//! #     let image = Node::new("u-boot").with(Property::new("data", *b"code"));
+//! #     let config = Node::new("c").with(Property::string("loadables", "u-boot"));
+//! #     let mut tree = DeviceTree::new();
+//! #     *tree.root_mut() = Node::new("").with_child(Node::new("images").with_child(image)).with_child(
+//! #         Node::new("configurations").with(Property::string("default", "c")).with_child(config));
+//! #     tree.to_bytes(&dtbtool::WriteOptions::default()).unwrap()
+//! # }
+//! # Ok::<(), rkboot::Error>(())
+//! ```
+
+use std::borrow::Cow;
+
+use imgcore::{Report, Severity};
+
+use crate::{Assembly, Error, ErrorKind, FIT_OFFSET, IDBLOCK_OFFSET, Soc, examine, fit::Fit};
+
+/// `CONFIG_SPL_PAD_TO` of Rockchip boards: the FIT's sector on the card, counted from that of the idblock.
+pub const PAD_TO: u64 = FIT_OFFSET - IDBLOCK_OFFSET;
+
+/// `CONFIG_SPL_FIT_IMAGE_KB` and `CONFIG_SPL_FIT_IMAGE_MULTIPLE` of the vendor's U-Boot: size and count of its slots.
+pub const SLOT: u64 = 2 * 1024 * 1024;
+/// See [`SLOT`].
+pub const COPIES: u32 = 2;
+
+/// What a BootROM reads of SPI flash in units of 4 KiB: the first half.
+const HALF: usize = 2048;
+
+/// How a file for cards is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CardOptions {
+    /// Where the FIT is in the file: [`PAD_TO`], puma-rk3399 has 0x38000.
+    pub pad_to: u64,
+    /// The most bytes that the file may have, such as the way from sector 64 to the first partition.
+    pub limit: Option<u64>,
+}
+
+impl Default for CardOptions {
+    fn default() -> Self {
+        Self { pad_to: PAD_TO, limit: None }
+    }
+}
+
+/// How a file for SPI flash is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpiOptions {
+    /// Where the SPL looks for the FIT (`CONFIG_SYS_SPI_U_BOOT_OFFS`, `u-boot,spl-payload-offset`); without it where
+    /// the boards of the SoC have it. odroid-m1 has 0x100000, puma-rk3399 0x80000.
+    pub fit_offset: Option<u64>,
+    /// Bytes of the flash.
+    pub flash_size: Option<u64>,
+}
+
+/// Plans `u-boot-rockchip.bin`: the idblock, ones, the FIT. It belongs at sector 64.
+///
+/// # Errors
+/// A part that is not what it should be or is damaged, an idblock that reaches the FIT's place, a file longer than
+/// the limit.
+pub fn plan<'a>(idblock: &'a [u8], fit: &'a [u8], options: &CardOptions) -> Result<Assembly<'a>, Error> {
+    check_idblock(idblock, None)?;
+    if is_spread(idblock) {
+        return Err(bad("the idblock", "it is spread for SPI flash (rkspi); make it for cards (rksd)"));
+    }
+    let mut file = Assembly::new();
+    file.push("idblock", idblock);
+    finish(file, fit, options.pad_to, options.limit)
+}
+
+/// Plans `u-boot-rockchip-spi.bin`: the idblock as the BootROM of the SoC reads it from flash, ones, the FIT. It
+/// belongs at the start of the flash.
+///
+/// RK3288, RK3368 and RK3399 read the first half of every 4 KiB from the start (`rkspi`); RK3328 and RK35xx read a
+/// plain block at 0x8000, PX30 and RK3326 at 0x10000. An idblock that is spread already is taken as it is where that
+/// is right.
+///
+/// # Errors
+/// Those of [`plan`]; a SoC whose place in flash is not known.
+pub fn plan_spi<'a>(soc: Soc, idblock: &'a [u8], fit: &'a [u8], options: &SpiOptions) -> Result<Assembly<'a>, Error> {
+    let (place, payload) = spi_layout(soc).ok_or(ErrorKind::NoSpiLayout { soc, what: "the idblock" })?;
+    let fit_offset =
+        options.fit_offset.or(payload).ok_or(ErrorKind::NoSpiLayout { soc, what: "the FIT; give its offset" })?;
+    let spread = is_spread(idblock);
+    let plain: Cow<'_, [u8]> = if spread { gather(idblock).into() } else { idblock.into() };
+    check_idblock(&plain, Some(soc))?;
+    let mut file = Assembly::new();
+    match (place, spread) {
+        (Place::Spread, false) => file.push("idblock", scatter(idblock)),
+        (Place::Spread, true) => file.push("idblock", idblock),
+        (Place::Plain(offset), false) => {
+            file.fill_to(offset, 0xff);
+            file.push("idblock", idblock);
+        }
+        (Place::Plain(_), true) => {
+            let problem =
+                format!("it is spread (rkspi), but the BootROM of {soc} reads a plain block; give the rksd form");
+            return Err(bad("the idblock", problem));
+        }
+    }
+    finish(file, fit, fit_offset, options.flash_size)
+}
+
+/// Plans the vendor's `uboot.img`: `copies` slots of `slot` bytes, the FIT with zeros behind it in each.
+///
+/// # Errors
+/// No sound FIT, one that is larger than a slot, no copy at all.
+pub fn plan_slots(fit: &[u8], slot: u64, copies: u32) -> Result<Assembly<'_>, Error> {
+    check_fit(fit)?;
+    if copies == 0 || copies > 16 {
+        return Err(bad("the count of copies", format!("{copies}, expected 1 to 16")));
+    }
+    if fit.len() as u64 > slot {
+        return Err(too_large("the FIT", fit.len() as u64, slot));
+    }
+    let mut file = Assembly::new();
+    for copy in 1..=u64::from(copies) {
+        file.push(format!("FIT copy {copy}"), fit);
+        file.fill_to(slot.saturating_mul(copy), 0);
+    }
+    Ok(file)
+}
+
+fn finish<'a>(mut file: Assembly<'a>, fit: &'a [u8], at: u64, limit: Option<u64>) -> Result<Assembly<'a>, Error> {
+    check_fit(fit)?;
+    if file.size() > at {
+        return Err(ErrorKind::NoRoom { what: "the idblock", end: file.size(), next: "the FIT", start: at }.into());
+    }
+    file.fill_to(at, 0xff);
+    file.push("FIT", fit);
+    match limit.filter(|limit| file.size() > *limit) {
+        Some(limit) => Err(too_large("the file", file.size(), limit)),
+        None => Ok(file),
+    }
+}
+
+fn bad(what: &str, problem: impl Into<String>) -> Error {
+    ErrorKind::BadPart { what: what.to_owned(), problem: problem.into() }.into()
+}
+
+fn too_large(what: &str, size: u64, limit: u64) -> Error {
+    ErrorKind::TooLarge { what: what.to_owned(), size, limit }.into()
+}
+
+fn refuse_errors(what: &str, report: &Report) -> Result<(), Error> {
+    match report.iter().find(|finding| finding.severity == Severity::Error) {
+        Some(finding) => Err(bad(what, finding.message.clone())),
+        None => Ok(()),
+    }
+}
+
+fn check_idblock(bytes: &[u8], soc: Option<Soc>) -> Result<(), Error> {
+    let (file, report) = examine(bytes, soc);
+    if !file.kind.is_idblock() {
+        return Err(bad("the idblock", format!("it is no idblock: {}", file.kind.describe())));
+    }
+    refuse_errors("the idblock", &report)
+}
+
+fn check_fit(bytes: &[u8]) -> Result<Fit, Error> {
+    let (fit, report) = crate::fit::parse(bytes);
+    refuse_errors("the FIT", &report)?;
+    fit.ok_or_else(|| bad("the FIT", "it is no FIT"))
+}
+
+enum Place {
+    /// From the start, the first half of every 4 KiB.
+    Spread,
+    /// As on a card, at this offset.
+    Plain(u64),
+}
+
+/// Where the BootROM reads the idblock, and where the boards of the SoC have the FIT.
+///
+/// `simple-bin-spi` in U-Boot's `*-u-boot.dtsi`, `CONFIG_SYS_SPI_U_BOOT_OFFS` of the defconfigs (v2026.01).
+fn spi_layout(soc: Soc) -> Option<(Place, Option<u64>)> {
+    Some(match soc {
+        Soc::Rk3399 => (Place::Spread, Some(0xe_0000)),
+        Soc::Rk3288 | Soc::Rk3368 => (Place::Spread, None),
+        Soc::Rk3328 | Soc::Rk3528 | Soc::Rk3562 | Soc::Rk3568 | Soc::Rk3576 | Soc::Rk3588 | Soc::Rk3506 => {
+            (Place::Plain(0x8000), Some(0x6_0000))
+        }
+        Soc::Px30 | Soc::Rk3326 => (Place::Plain(0x1_0000), None),
+        _ => return None,
+    })
+}
+
+/// Whether every second 2 KiB are zeros and the others are not: mkimage's `rkspi`.
+fn is_spread(bytes: &[u8]) -> bool {
+    let mut units = bytes.chunks(2 * HALF).map(|unit| unit.split_at(unit.len().min(HALF)));
+    bytes.len() >= 4 * HALF
+        && units.clone().all(|(_, gap)| gap.iter().all(|byte| *byte == 0))
+        && units.any(|(half, _)| half.iter().any(|byte| *byte != 0))
+}
+
+/// The plain form of a spread block.
+fn gather(bytes: &[u8]) -> Vec<u8> {
+    bytes.chunks(2 * HALF).flat_map(|unit| unit.iter().take(HALF)).copied().collect()
+}
+
+/// mkimage's `rkspi`: 2 KiB of the block, 2 KiB of zeros, and so on.
+fn scatter(bytes: &[u8]) -> Vec<u8> {
+    let mut spread = Vec::with_capacity(bytes.len().saturating_mul(2));
+    for half in bytes.chunks(HALF) {
+        spread.extend_from_slice(half);
+        spread.resize(spread.len().next_multiple_of(2 * HALF), 0);
+    }
+    spread
+}
