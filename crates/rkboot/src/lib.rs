@@ -48,6 +48,7 @@ pub mod coding;
 pub mod combined;
 pub mod elf;
 mod error;
+pub mod extract;
 mod facts;
 pub mod fit;
 pub mod flow;

@@ -102,6 +102,18 @@ rules! {
     BOT_LEGACY         "BOT008" Info    "a legacy format of the vendor: recognised, not checked";
 
     // --- boot area of a whole disk, extract: BOT020..029
+    BOT_NOTHING        "BOT020" Error   "the disk holds no boot file where BootROMs and SPLs look"
+                                        => "take an image of a whole disk for a Rockchip board, or a dump of its SPI flash";
+    BOT_UNREADABLE     "BOT021" Error   "the boot area cannot be read to its end"
+                                        => "fetch the image again, or read the medium once more";
+    BOT_LATER_COPY     "BOT022" Warning "the first idblock has been overwritten, and the BootROM starts from a copy"
+                                        => "write the extracted idblock at sector 64";
+    BOT_COPIES_DIFFER  "BOT023" Warning "copies of a boot file on the disk are not equal"
+                                        => "look at the findings about copy 1; if it is damaged, take another image";
+    BOT_TWO_STAGES     "BOT024" Warning "a second stage in a partition, and another one at sector 16384"
+                                        => "find out which SPL is on the disk: the vendor's starts the one in the partition";
+    BOT_REACHES        "BOT025" Warning "the second stage reaches into a partition"
+                                        => "one of them is damaged; take the boot loader from another image";
 
     // --- loader files: LDR001..
 

@@ -43,7 +43,7 @@ fn dependencies_point_down() {
         ("dtbtool", &["imgcore"]),
         ("rawimg", &["imgcore"]),
         ("ocipack", &["imgcore"]),
-        ("rkboot", &["imgcore", "dtbtool"]),
+        ("rkboot", &["imgcore", "dtbtool", "rawimg"]),
         ("talosimg", &["imgcore", "rawimg"]),
         ("overlay-installer", &["imgcore", "rawimg", "talosimg"]),
         ("boardbuild", &["imgcore", "dtbtool", "rkboot", "rawimg", "ocipack", "talosimg"]),

@@ -1,7 +1,9 @@
 //! `rkboot`: look into Rockchip boot files, and make idblocks.
 
 mod build;
+mod extract;
 mod files;
+mod flow;
 mod inspect;
 mod json;
 mod text;
@@ -39,6 +41,10 @@ struct Cli {
 enum Command {
     /// Recognise a boot file, check it and say what it holds
     Inspect(inspect::Inspect),
+    /// Tell what a boot chain starts: EFI, extlinux, scripts, Android, from which media, with which device tree
+    Flow(flow::Flow),
+    /// Take the boot files out of an image of a whole disk, out of a device, or out of a dump of SPI flash
+    Extract(extract::Extract),
     /// Make a boot file
     Build {
         #[command(subcommand)]
@@ -63,6 +69,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let name = match &cli.command {
         Command::Inspect(_) => "inspect",
+        Command::Flow(_) => "flow",
+        Command::Extract(_) => "extract",
         Command::Build { .. } => "build",
     };
     let (code, out, complaint) = match run(&cli.command) {
@@ -94,6 +102,8 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<Outcome, Failure> {
     match command {
         Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Flow(arguments) => flow::run(arguments),
+        Command::Extract(arguments) => extract::run(arguments),
         Command::Build { what } => build::run(what),
     }
 }

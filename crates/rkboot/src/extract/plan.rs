@@ -1,0 +1,421 @@
+//! Where the pieces are.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+use std::ops::Range;
+
+use imgcore::{Digest, Finding, ReadAt, Report};
+
+use super::{Partition, Piece, Role};
+use crate::{
+    BootFileKind, ErrorKind, FIT_OFFSET, IDBLOCK_OFFSET, coding, examine, fit, flow, idblock, rules, trim,
+    util::{SECTOR, data_ranges, is_fill, quote, sector_end, slice, tail},
+};
+
+/// Boot files lie in the first 32 MiB: trust images at 12 MiB are the last.
+const WINDOW: u64 = 32 * 1024 * 1024;
+
+/// Where the vendor's SPLs look for a trust image, in bytes.
+const TRUST_OFFSET: u64 = 24_576 * 512;
+
+/// Where idblocks are: SD card, eMMC and the SPI flash of RK3328 and RK35xx; SPI flash of older SoCs and boot files as
+/// such; SPI flash of the PX30.
+const BASES: [u64; 3] = [IDBLOCK_OFFSET, 0, 0x1_0000];
+
+/// Copies that a BootROM tries.
+const MAX_COPIES: u64 = 16;
+
+/// Largest file that is taken from one place: a vendor `uboot.img` has 4 MiB.
+const MAX_PIECE: u64 = 16 * 1024 * 1024;
+
+/// Finds the boot files of a disk. `partitions` are those of its table, none for SPI flash and boot files.
+///
+/// Nothing is taken from inside a partition but from those that hold boot files by their names (`uboot`, `trust`, …).
+/// Memory is bounded: the first 32 MiB are held, and each piece.
+pub fn plan<R: ReadAt + ?Sized>(disk: &R, partitions: &[Partition]) -> (Vec<Piece>, Report) {
+    let mut report = Report::new();
+    let window = read(disk, 0..WINDOW.min(disk.size()), &mut report);
+    let mut pieces = Vec::new();
+    if window.is_empty() {
+        report.push(nothing());
+        return (pieces, report);
+    }
+    let border = border(partitions, window.len() as u64);
+    let mut search_from = None;
+    if let Some((at, length)) = first_stage(&window, border, &mut pieces, &mut report) {
+        search_from = Some(at.saturating_add(length));
+    }
+    second_stage(disk, &window, partitions, border, search_from, &mut pieces, &mut report);
+    trust(disk, &window, partitions, &mut pieces, &mut report);
+    if pieces.is_empty() {
+        report.push(nothing());
+    }
+    (pieces, report)
+}
+
+fn nothing() -> Finding {
+    Finding::error(
+        rules::BOT_NOTHING,
+        "no boot file: no idblock at sector 64 or at byte 0, no FIT or LOADER image at sector 16384 or in a partition \
+         named uboot",
+    )
+    .help("is it an image for a Rockchip board, and of the whole disk? some are made to be started from SPI flash only")
+}
+
+fn read<R: ReadAt + ?Sized>(disk: &R, range: Range<u64>, report: &mut Report) -> Vec<u8> {
+    let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+    let mut bytes = vec![0; length];
+    let mut done = 0_usize;
+    while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match disk.read_at(range.start.saturating_add(done as u64), rest) {
+            Ok(0) => break,
+            Ok(count) => done = done.saturating_add(count),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let at = range.start.saturating_add(done as u64);
+                report.push(
+                    Finding::error(rules::BOT_UNREADABLE, format!("cannot read at byte {at}: {error}"))
+                        .at(at..range.end)
+                        .help("a damaged download or a failing medium; what was read before is looked at"),
+                );
+                break;
+            }
+        }
+    }
+    bytes.truncate(done);
+    bytes
+}
+
+/// Partitions that hold boot files raw.
+fn is_boot_partition(name: &str) -> bool {
+    const NAMES: [&str; 13] = [
+        "uboot",
+        "uboot_a",
+        "uboot_b",
+        "u-boot",
+        "loader1",
+        "loader2",
+        "idbloader",
+        "idblock",
+        "trust",
+        "atf",
+        "reserved1",
+        "reserved2",
+        "spl",
+    ];
+    NAMES.contains(&name)
+}
+
+/// Where the first partition with other content begins.
+fn border(partitions: &[Partition], size: u64) -> u64 {
+    let others =
+        partitions.iter().filter(|partition| !is_boot_partition(&partition.name) && !partition.range.is_empty());
+    others.map(|partition| partition.range.start).min().unwrap_or(u64::MAX).min(size)
+}
+
+/// The idblock; gives where it starts and how long it is.
+fn first_stage(window: &[u8], border: u64, pieces: &mut Vec<Piece>, report: &mut Report) -> Option<(u64, u64)> {
+    let is_block = |at: u64| {
+        let rest = tail(window, at);
+        idblock::is_v2(rest) || idblock::is_v1(rest)
+    };
+    let at_base = BASES.into_iter().find(|base| is_block(*base));
+    // The first copy may have been wiped: the BootROM goes on to the next.
+    let copy = || {
+        (1..MAX_COPIES)
+            .map(|index| IDBLOCK_OFFSET.saturating_add(index.saturating_mul(idblock::COPY_STRIDE)))
+            .find(|at| *at < border && is_block(*at))
+    };
+    let at = at_base.or_else(copy)?;
+    if at_base.is_none() {
+        report.push(
+            Finding::warning(
+                rules::BOT_LATER_COPY,
+                format!("no idblock at sector 64, but a copy at byte {at}: the first has been overwritten"),
+            )
+            .at(at..at.saturating_add(2048))
+            .help("the BootROM starts from this copy; written at sector 64 it does so at once"),
+        );
+    }
+    let end = next_known(window, at, border);
+    let area = slice(window, &(at..end));
+    let (length, kind, spread) = measure_idblock(area);
+    let (file, findings) = examine(slice(area, &(0..sector_end(length).max(2048))), None);
+    let mut copies = None;
+    if !spread {
+        pass(findings, at, "idbloader.img", report);
+        // Copies lie behind the block in the area that belongs to no one else.
+        let (whole, _) = examine(area, None);
+        copies = (whole.copies.len() > 1).then_some((whole.copies.len(), whole.copies_equal));
+    }
+    if copies.is_some_and(|(_, equal)| !equal) {
+        report.push(
+            Finding::warning(
+                rules::BOT_COPIES_DIFFER,
+                format!("the copies of the idblock from byte {at} on are not equal; copy 1 is taken"),
+            )
+            .at(at..at.saturating_add(length))
+            .help("the BootROM takes the first sound copy; look at the findings about copy 1"),
+        );
+    }
+    let bytes = slice(area, &(0..length)).to_vec();
+    let trimmed = explain(copies, end.saturating_sub(at), length);
+    let plain = if spread { despread(&bytes) } else { bytes.clone() };
+    let mut versions = Vec::new();
+    if let BootFileKind::IdBlock(block) = &file.kind
+        && let Some(ddr) = block.ddr(&plain)
+    {
+        versions.push(ddr.text);
+    }
+    versions.extend(flow::first_stage(&plain).and_then(|stage| stage.version));
+    pieces.push(piece("idbloader.img", Role::Idbloader, at, bytes, kind, versions, trimmed));
+    Some((at, length))
+}
+
+/// The next place where another boot file begins, or the border.
+fn next_known(window: &[u8], at: u64, border: u64) -> u64 {
+    let size = window.len() as u64;
+    let known = [FIT_OFFSET, FIT_OFFSET.saturating_sub(IDBLOCK_OFFSET), TRUST_OFFSET].into_iter();
+    let places = known.filter(|place| {
+        let rest = tail(window, *place);
+        *place > at && (fit::is_tree(rest) || rest.starts_with(b"LOADER  ") || rest.starts_with(b"BL3X"))
+    });
+    places.min().unwrap_or(u64::MAX).min(if at < border { border } else { size }).min(size)
+}
+
+/// Length of the block at the start, what it is, and whether it is spread for SPI flash (2 KiB of each 4 KiB).
+fn measure_idblock(area: &[u8]) -> (u64, &'static str, bool) {
+    let header_behind = slice(area, &(2048..4096));
+    let spread = is_fill(header_behind) && !is_fill(slice(area, &(4096..6144)));
+    let whole = area.len() as u64;
+    if idblock::is_v2(area) {
+        // RK3576 blocks begin their first image at 4 KiB, and their hashes tell them from spread ones.
+        let (plain, report) = idblock::parse_block(area, None);
+        if let Some(block) = plain.filter(|_| !spread || !report.has_errors()) {
+            return (block.length.min(whole), "idblock v2", false);
+        }
+        let thin = despread(area);
+        let length = idblock::parse_block(&thin, None).0.map_or(whole, |block| block.length.saturating_mul(2));
+        return (length.min(whole), "idblock v2, spread for SPI flash", true);
+    }
+    let mut header = slice(area, &(0..512)).to_vec();
+    coding::rc4(&mut header);
+    let word = |at: usize| {
+        let bytes = header.get(at..at.saturating_add(2)).and_then(|bytes| bytes.try_into().ok());
+        u64::from(bytes.map_or(0, u16::from_le_bytes))
+    };
+    let claimed = word(0x00c).saturating_add(word(0x1fc)).saturating_mul(SECTOR);
+    let (claimed, kind) =
+        if spread { (claimed.saturating_mul(2), "idblock v1, spread for SPI flash") } else { (claimed, "idblock v1") };
+    // Vendors append the miniloader behind what the header knows, and the header then claims 512 KiB too much.
+    let used = data_ranges(area, 0..claimed.min(whole)).last().map_or(0, |last| last.end);
+    let slack = claimed.saturating_sub(used);
+    let length = if slack < 2048 || (spread && slack < 4096) { claimed } else { used.next_multiple_of(2048) };
+    (length.clamp(2048.min(whole), whole), kind, spread)
+}
+
+/// The first 2 KiB of every 4 KiB.
+fn despread(bytes: &[u8]) -> Vec<u8> {
+    bytes.chunks(4096).flat_map(|chunk| chunk.get(..2048).unwrap_or(chunk)).copied().collect()
+}
+
+fn second_stage<R: ReadAt + ?Sized>(
+    disk: &R,
+    window: &[u8],
+    partitions: &[Partition],
+    border: u64,
+    behind_idblock: Option<u64>,
+    pieces: &mut Vec<Piece>,
+    report: &mut Report,
+) {
+    let is_second = |bytes: &[u8]| fit::is_fit(bytes) || bytes.starts_with(b"LOADER  ");
+    let named = partitions.iter().find(|partition| matches!(partition.name.as_str(), "uboot" | "uboot_a" | "u-boot"));
+    let mut found: Option<(u64, Vec<u8>, Option<String>)> = None;
+    if let Some(partition) = named {
+        let end = partition.range.end.min(partition.range.start.saturating_add(MAX_PIECE)).min(disk.size());
+        let bytes = read(disk, partition.range.start.min(end)..end, report);
+        if is_second(&bytes) {
+            found = Some((partition.range.start, bytes, Some(partition.name.clone())));
+        }
+    }
+    let area = |at: u64| {
+        let end = next_known(window, at, border).min(at.saturating_add(MAX_PIECE));
+        slice(window, &(at..end)).to_vec()
+    };
+    let raw = is_second(tail(window, FIT_OFFSET)).then_some(FIT_OFFSET);
+    if let (Some((at, ..)), Some(raw)) = (&found, raw)
+        && *at != raw
+    {
+        report.push(
+            Finding::warning(
+                rules::BOT_TWO_STAGES,
+                format!(
+                    "two second stages: in the partition uboot at byte {at}, and at sector 16384; the first is taken"
+                ),
+            )
+            .at(raw..raw.saturating_add(SECTOR))
+            .help("the vendor's SPL starts the one in the partition, mainline's the one at sector 16384"),
+        );
+    }
+    if found.is_none() {
+        let at = raw.or_else(|| {
+            let from = behind_idblock.or_else(|| is_second(window).then_some(0))?;
+            search(slice(window, &(0..border.max(from))), from, is_second)
+        });
+        found = at.map(|at| (at, area(at), None));
+    }
+    let Some((at, bytes, partition)) = found else { return };
+    let Some((length, trimmed, kind)) = measure(&bytes, at, "the second stage", report) else { return };
+    let is_loader = bytes.starts_with(b"LOADER  ");
+    let parsed = fit::parse(&bytes).0;
+    let vendor = is_loader || parsed.as_ref().is_some_and(|fit| fit.declared_size.is_some());
+    let claimed = at.saturating_add(parsed.map_or(length, |fit| fit.end()));
+    let name = if vendor { "uboot.img" } else { "u-boot.itb" };
+    let cut = slice(&bytes, &(0..length)).to_vec();
+    let versions = flow::abilities(&cut).0.and_then(|found| found.version).into_iter().collect();
+    let mut made = piece(name, Role::SecondStage, at, cut, kind, versions, trimmed);
+    made.partition = partition;
+    if at < border && claimed > border && border < disk.size() && made.partition.is_none() {
+        report.push(
+            Finding::warning(
+                rules::BOT_REACHES,
+                format!("the second stage from byte {at} on reaches into the partition at byte {border}"),
+            )
+            .at(border..claimed)
+            .help("one of them is damaged; take the boot loader from another image"),
+        );
+    }
+    pieces.push(made);
+}
+
+/// The first second stage at a sector boundary from `from` on.
+fn search(area: &[u8], from: u64, is_second: impl Fn(&[u8]) -> bool) -> Option<u64> {
+    const MAX_ATTEMPTS: usize = 64;
+    let mut attempts = 0_usize;
+    let mut at = sector_end(from);
+    while at < area.len() as u64 && attempts < MAX_ATTEMPTS {
+        let rest = tail(area, at);
+        if fit::is_tree(rest) || rest.starts_with(b"LOADER  ") {
+            attempts = attempts.saturating_add(1);
+            if is_second(rest) {
+                return Some(at);
+            }
+        }
+        at = at.saturating_add(SECTOR);
+    }
+    None
+}
+
+fn trust<R: ReadAt + ?Sized>(
+    disk: &R,
+    window: &[u8],
+    partitions: &[Partition],
+    pieces: &mut Vec<Piece>,
+    report: &mut Report,
+) {
+    let named = partitions.iter().find(|partition| partition.name == "trust");
+    let mut place = None;
+    if let Some(partition) = named {
+        let end = partition.range.end.min(partition.range.start.saturating_add(MAX_PIECE)).min(disk.size());
+        let bytes = read(disk, partition.range.start.min(end)..end, report);
+        place = bytes.starts_with(b"BL3X").then(|| (partition.range.start, bytes, Some(partition.name.clone())));
+    }
+    let raw = tail(window, TRUST_OFFSET);
+    if place.is_none() && raw.starts_with(b"BL3X") {
+        place = Some((TRUST_OFFSET, slice(raw, &(0..MAX_PIECE)).to_vec(), None));
+    }
+    let Some((at, bytes, partition)) = place else { return };
+    let Some((length, trimmed, kind)) = measure(&bytes, at, "the trust image", report) else { return };
+    let mut made = piece("trust.img", Role::Trust, at, slice(&bytes, &(0..length)).to_vec(), kind, Vec::new(), trimmed);
+    made.partition = partition;
+    pieces.push(made);
+}
+
+/// How much of the bytes is meant, what was left out, and what it is.
+fn measure(bytes: &[u8], at: u64, what: &str, report: &mut Report) -> Option<(u64, Option<String>, &'static str)> {
+    let whole = bytes.len() as u64;
+    if bytes.starts_with(b"LOADER  ") || bytes.starts_with(b"BL3X") {
+        return Some(legacy(bytes));
+    }
+    let (file, findings) = examine(bytes, None);
+    let name = if what.ends_with("stage") { "u-boot.itb" } else { "trust.img" };
+    pass(findings, at, name, report);
+    let copies = (file.copies.len() > 1).then_some((file.copies.len(), file.copies_equal));
+    let length = match trim(&file) {
+        Ok(length) => length,
+        Err(error) => {
+            if matches!(error.kind(), ErrorKind::CopiesDiffer { .. }) {
+                report.push(
+                    Finding::warning(
+                        rules::BOT_COPIES_DIFFER,
+                        format!("the copies of {what} from byte {at} on are not equal; copy 1 is taken"),
+                    )
+                    .at(at..at.saturating_add(whole))
+                    .help("the SPL takes copy 1 if it is sound; look at the findings about it"),
+                );
+            }
+            let slot = file.copies.first().map_or(whole, |copy| copy.end);
+            sector_end(slot.max(file.content_end)).min(whole)
+        }
+    };
+    Some((length, explain(copies, whole, length), file.kind.describe()))
+}
+
+/// `LOADER` and `BL3X` images: copies of equal size up to the end of the data; copy 1 with its padding.
+fn legacy(bytes: &[u8]) -> (u64, Option<String>, &'static str) {
+    let whole = bytes.len() as u64;
+    let (magic, kind) = if bytes.starts_with(b"BL3X") { (&b"BL3X"[..], "BL3X") } else { (&b"LOADER  "[..], "LOADER") };
+    let copy_at =
+        [0x10_0000_u64, 0x20_0000, 0x8_0000, 0x40_0000].into_iter().find(|at| tail(bytes, *at).starts_with(magic));
+    match copy_at {
+        Some(stride) => {
+            let count =
+                (1..16_u64).take_while(|index| tail(bytes, index.saturating_mul(stride)).starts_with(magic)).count();
+            let equal = slice(bytes, &(0..stride)) == slice(bytes, &(stride..stride.saturating_mul(2)));
+            (stride.min(whole), explain(Some((count.saturating_add(1), equal)), whole, stride), kind)
+        }
+        None => {
+            let used = data_ranges(bytes, 0..whole).last().map_or(whole, |last| last.end);
+            (used.min(whole), explain(None, whole, used), kind)
+        }
+    }
+}
+
+fn explain(copies: Option<(usize, bool)>, area: u64, length: u64) -> Option<String> {
+    let left = area.saturating_sub(length);
+    match copies {
+        Some((count, true)) => Some(format!("copy 1 of {count} equal copies")),
+        Some((count, false)) => Some(format!("copy 1 of {count} copies that are not equal")),
+        None if left > 0 => Some("the fill behind it".to_owned()),
+        None => None,
+    }
+}
+
+/// What is wrong with a piece concerns whoever uses it.
+fn pass(findings: Report, at: u64, name: &str, report: &mut Report) {
+    let kept = findings.iter().filter(|finding| {
+        finding.severity > imgcore::Severity::Info
+            && finding.code != rules::BOT_FOREIGN_DATA
+            && finding.code != rules::IDB_FOREIGN_DATA
+    });
+    report.extend(Report::from_iter(kept.cloned()).owned_by(name, at));
+}
+
+fn piece(
+    name: &'static str,
+    role: Role,
+    at: u64,
+    bytes: Vec<u8>,
+    kind: &'static str,
+    versions: Vec<String>,
+    trimmed: Option<String>,
+) -> Piece {
+    let digest = Digest::of(&bytes);
+    let versions = versions.iter().map(|version| quote(version)).collect();
+    Piece { name, role, offset: Some(at), partition: None, bytes, digest, kind, versions, trimmed }
+}
