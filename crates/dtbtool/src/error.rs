@@ -231,6 +231,24 @@ pub enum ErrorKind {
         /// The limit.
         limit: usize,
     },
+    /// An overlay that cannot be applied.
+    #[error("{what} {problem} ({fault})")]
+    Overlay {
+        /// What of the overlay.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+        /// libfdt's name for it.
+        fault: crate::overlay::Fault,
+    },
+    /// An edit that cannot be made.
+    #[error("{what}: {problem}")]
+    Edit {
+        /// The edit, or the part of it.
+        what: String,
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
     /// An owned tree that the format cannot hold.
     #[error("{what} {problem}")]
     Unwritable {
@@ -280,7 +298,7 @@ impl ErrorKind {
             }
             Self::NoRoot => 8..12,
             Self::NoEnd { end } => *end as u64..*end as u64,
-            Self::Unwritable { .. } => 0..0,
+            Self::Overlay { .. } | Self::Edit { .. } | Self::Unwritable { .. } => 0..0,
         }
     }
 }

@@ -41,6 +41,7 @@ mod error;
 mod facts;
 mod header;
 pub mod model;
+pub mod overlay;
 mod property;
 pub mod rules;
 mod scan;

@@ -103,10 +103,54 @@ pub const RULES: &[(&str, Severity, &str)] = &[
     ),
     (FILE_SOC, Severity::Error, "the file's name is of another chip than the tree"),
     (BOARD_SIZE, Severity::Error, "the tree is too large for the kernel to take"),
+    // --- overlays and edits: DTB220..239
+    (OVERLAY_LABEL, Severity::Error, "an overlay needs a label that the base's /__symbols__ does not have"),
+    (OVERLAY_NO_SYMBOLS, Severity::Error, "an overlay needs labels, but the base has no /__symbols__"),
+    (
+        OVERLAY_LABEL_NODE,
+        Severity::Error,
+        "the base's /__symbols__ has a label whose node is missing or has no phandle",
+    ),
+    (OVERLAY_PATH, Severity::Error, "an overlay changes a node that the base does not have"),
+    (OVERLAY_TARGET, Severity::Error, "a fragment does not say which node it changes"),
+    (OVERLAY_FIXUP, Severity::Error, "an entry of /__fixups__ is not path:property:offset"),
+    (OVERLAY_LOCAL, Severity::Error, "/__local_fixups__ does not agree with the overlay"),
+    (OVERLAY_NONE, Severity::Warning, "a tree given as overlay has no fragment: applying it changes nothing"),
+    (OVERLAY_BOARD, Severity::Warning, "an overlay names other boards than the base is"),
+    (OVERLAY_PHANDLES, Severity::Error, "the overlay's phandles cannot be moved behind the base's"),
+    (OVERLAY_REFUSED, Severity::Error, "an overlay cannot be applied for another reason"),
+    (EDIT_STILL_OFF, Severity::Warning, "an edit switches a node on, but a node around it is off"),
+    (
+        EDIT_MAC_LOSES,
+        Severity::Warning,
+        "a node with a local-mac-address has a mac-address too, which the kernel takes first",
+    ),
+    (EDIT_LEFT_BEHIND, Severity::Warning, "an edit deletes a node that aliases, labels or phandles still name"),
+    (EDIT_NO_CHANGE, Severity::Info, "an edit changes nothing: the tree is so already"),
 ];
 
 /// What to do about a code.
-pub const CURES: &[(&str, &str)] = &[];
+pub const CURES: &[(&str, &str)] = &[
+    // --- overlays and edits: DTB220..239
+    (OVERLAY_LABEL, "use a base that has the label, or write the overlay with target-path"),
+    (
+        OVERLAY_NO_SYMBOLS,
+        "rebuild the base with dtc -@ (in a kernel tree: make DTC_FLAGS=-@), or write the overlay with target-path",
+    ),
+    (OVERLAY_LABEL_NODE, "rebuild the base with dtc -@"),
+    (OVERLAY_PATH, "check the path against the base (dtbtool dts), or use the right base"),
+    (OVERLAY_TARGET, "give it target = <&label> or target-path = \"/path\""),
+    (OVERLAY_FIXUP, "compile the overlay anew with dtc -@"),
+    (OVERLAY_LOCAL, "compile the overlay anew with dtc -@"),
+    (OVERLAY_NONE, "give the .dtbo, compiled from source that begins with /plugin/"),
+    (OVERLAY_BOARD, "use the overlay made for this board, or check that it fits"),
+    (OVERLAY_PHANDLES, "rebuild base and overlay: phandles near 0xffffffff are not from dtc"),
+    (OVERLAY_REFUSED, "the message says which; compile the overlay anew with dtc -@"),
+    (EDIT_STILL_OFF, "enable the node around it as well"),
+    (EDIT_MAC_LOSES, "delete mac-address from the node"),
+    (EDIT_LEFT_BEHIND, "delete the aliases and references as well"),
+    (EDIT_NO_CHANGE, "drop the edit"),
+];
 
 pub(crate) const SHORT: &str = "DTB001";
 pub(crate) const MAGIC: &str = "DTB002";
@@ -161,6 +205,21 @@ pub(crate) const BEHIND_PCIE: &str = "DTB085";
 pub(crate) const FILE_NAME: &str = "DTB086";
 pub(crate) const FILE_SOC: &str = "DTB087";
 pub(crate) const BOARD_SIZE: &str = "DTB088";
+pub(crate) const OVERLAY_LABEL: &str = "DTB220";
+pub(crate) const OVERLAY_NO_SYMBOLS: &str = "DTB221";
+pub(crate) const OVERLAY_LABEL_NODE: &str = "DTB222";
+pub(crate) const OVERLAY_PATH: &str = "DTB223";
+pub(crate) const OVERLAY_TARGET: &str = "DTB224";
+pub(crate) const OVERLAY_FIXUP: &str = "DTB225";
+pub(crate) const OVERLAY_LOCAL: &str = "DTB226";
+pub(crate) const OVERLAY_NONE: &str = "DTB227";
+pub(crate) const OVERLAY_BOARD: &str = "DTB228";
+pub(crate) const OVERLAY_PHANDLES: &str = "DTB229";
+pub(crate) const OVERLAY_REFUSED: &str = "DTB230";
+pub(crate) const EDIT_STILL_OFF: &str = "DTB231";
+pub(crate) const EDIT_MAC_LOSES: &str = "DTB232";
+pub(crate) const EDIT_LEFT_BEHIND: &str = "DTB233";
+pub(crate) const EDIT_NO_CHANGE: &str = "DTB234";
 
 /// The level of a code of [`RULES`].
 pub(crate) fn severity(code: &str) -> Severity {
@@ -195,7 +254,7 @@ impl ErrorKind {
             Self::EndInsideNode { .. } => END_INSIDE,
             Self::NoEnd { .. } => NO_END,
             Self::Depth { .. } => DEPTH,
-            Self::Unwritable { .. } => return None,
+            Self::Overlay { .. } | Self::Edit { .. } | Self::Unwritable { .. } => return None,
         })
     }
 

@@ -65,6 +65,11 @@ impl<'a> Fdt<'a> {
         Ok(Self { bytes: bytes.get(..total).unwrap_or(bytes), header, blocks, root })
     }
 
+    /// The strings block.
+    pub(crate) fn strings(&self) -> &'a [u8] {
+        self.blocks.strings
+    }
+
     /// The header's fields.
     pub fn header(&self) -> &Header {
         &self.header
