@@ -67,11 +67,22 @@ fn close(text: &mut String, open: &mut usize, depth: usize) {
 }
 
 fn write_value(text: &mut String, property: &Property<'_>) {
-    let value = property.value();
-    if value.is_empty() {
-        return;
+    if !property.value().is_empty() {
+        text.push_str(" = ");
+        guess(text, property.value());
     }
-    text.push_str(" = ");
+}
+
+/// A value alone, as source text.
+pub(crate) fn value_text(value: &[u8]) -> String {
+    let mut text = String::new();
+    if !value.is_empty() {
+        guess(&mut text, value);
+    }
+    text
+}
+
+fn guess(text: &mut String, value: &[u8]) {
     if let Some(strings) = as_text(value) {
         for (index, string) in strings.enumerate() {
             text.push_str(if index == 0 { "\"" } else { ", \"" });

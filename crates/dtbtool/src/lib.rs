@@ -36,13 +36,16 @@
 
 mod binding;
 mod board;
+pub mod diff;
 mod dts;
+pub mod edit;
 mod error;
 mod facts;
 mod header;
 pub mod model;
 pub mod overlay;
 mod property;
+mod reference;
 pub mod rules;
 mod scan;
 mod token;
@@ -54,6 +57,7 @@ mod write;
 pub use binding::{BindingGeneration, binding_generation};
 pub use board::{Device, Expectations, REQUIRE_WORDS, RequireWord, check_board, devices};
 pub use dts::to_dts;
+pub use edit::Edit;
 pub use error::{Block, Error, ErrorKind};
 pub use facts::facts;
 pub use header::{Header, MAGIC, MemoryReservation};
