@@ -545,7 +545,8 @@ fn lay_out<'a>(
     let mut offset = 0_usize;
     for Piece { mut node, name, data, .. } in pieces {
         let number = |value: usize| u32::try_from(value).map_err(|_| too_large());
-        node.has_data = true;
+        // binman has it behind all else, the vendor's script behind the description.
+        node.data_at = Some(if vendor { 1 } else { node.properties.len() });
         node.added =
             vec![Property::cell("data-size", number(data.len())?), Property::cell("data-offset", number(offset)?)];
         if let Some(algorithm) = options.hash {

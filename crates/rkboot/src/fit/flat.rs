@@ -32,8 +32,8 @@ pub(super) struct Node {
     pub(super) added: Vec<Property>,
     pub(super) properties: Vec<Property>,
     pub(super) children: Vec<Node>,
-    /// Whether the source has a property `data`, whose name stays in the strings when mkimage moves the data out.
-    pub(super) has_data: bool,
+    /// Behind how many properties the source has `data`, whose name stays in the strings when mkimage moves it out.
+    pub(super) data_at: Option<usize>,
 }
 
 impl Node {
@@ -93,10 +93,13 @@ fn word(bytes: &mut Vec<u8>, value: u32) {
 
 /// dtc enters a name when it first meets it: properties of a node, then its subnodes. Four levels at most.
 fn source_strings(node: &Node, strings: &mut Vec<u8>) {
-    for property in &node.properties {
+    for (index, property) in node.properties.iter().enumerate() {
+        if node.data_at == Some(index) {
+            intern(strings, "data");
+        }
         intern(strings, property.name);
     }
-    if node.has_data {
+    if node.data_at.is_some_and(|at| at >= node.properties.len()) {
         intern(strings, "data");
     }
     for child in &node.children {

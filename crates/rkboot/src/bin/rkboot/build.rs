@@ -8,7 +8,7 @@ use rkboot::idblock;
 use serde_json::json;
 
 use crate::{
-    Failure, Outcome,
+    Failure, Outcome, build_fit,
     files::{parse_soc, read, replace},
 };
 
@@ -34,10 +34,19 @@ Write the result at sector 64:
         #[arg(short, long)]
         output: PathBuf,
     },
+    /// A FIT (u-boot.itb, the vendor's uboot.img) of U-Boot, device trees, TF-A and OP-TEE
+    Fit(build_fit::Fit),
+    /// u-boot-rockchip.bin: idblock and FIT in one file for cards
+    Combined(build_fit::Combined),
+    /// u-boot-rockchip-spi.bin: idblock and FIT in one file for SPI flash
+    Spi(build_fit::Spi),
 }
 
 pub(crate) fn run(what: &Build) -> Result<Outcome, Failure> {
     match what {
+        Build::Fit(arguments) => build_fit::fit(arguments),
+        Build::Combined(arguments) => build_fit::card(arguments),
+        Build::Spi(arguments) => build_fit::spi(arguments),
         Build::Idbloader { soc, ddr, spl, output } => {
             let soc = parse_soc(soc)?;
             let init = read(ddr)?;

@@ -1,9 +1,6 @@
 //! Reading inputs and writing outputs.
 
-use std::{
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{io, path::Path};
 
 use anyhow::Context as _;
 use rkboot::Soc;
@@ -32,13 +29,22 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// The file appears complete under its name or not at all.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    replace_with(path, |writer| writer.write_all(bytes))
+}
+
+/// [`replace`] with what `write` writes.
+pub(crate) fn replace_with<T>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn io::Write) -> io::Result<T>,
+) -> anyhow::Result<T> {
     let name = path.file_name().with_context(|| format!("{}: no file name", path.display()))?;
     let temporary = path.with_file_name(format!(".{}.{}", name.display(), std::process::id()));
     let written = (|| {
         let mut file = fs_err::File::create(&temporary)?;
-        file.write_all(bytes)?;
+        let value = write(&mut file)?;
         file.sync_all()?;
-        fs_err::rename(&temporary, path)
+        fs_err::rename(&temporary, path)?;
+        Ok::<_, io::Error>(value)
     })();
     if written.is_err() {
         let _ = fs_err::remove_file(&temporary);

@@ -1,6 +1,7 @@
 //! `rkboot`: look into Rockchip boot files, and make idblocks.
 
 mod build;
+mod build_fit;
 mod extract;
 mod files;
 mod flow;
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
   rkboot inspect idbloader.img
   rkboot inspect u-boot-rockchip.bin --soc rk3588s --json
   rkboot build idbloader --soc rk3588 --ddr rk3588_ddr_v1.18.bin --spl u-boot-spl.bin -o idbloader.img
+  rkboot build fit --soc rk3588 --u-boot u-boot-nodtb.bin --dtb board.dtb --bl31 bl31.elf -o u-boot.itb
 
 Exit codes: 0 done, 1 damaged or refused, 2 usage, 3 input missing, 4 input or output failed"
 )]
