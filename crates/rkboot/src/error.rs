@@ -30,11 +30,8 @@ pub enum ErrorKind {
         /// The nearest known name.
         nearest: Option<&'static str>,
     },
-    /// The BootROM of this SoC reads an idblock that this crate does not write.
-    #[error(
-        "{soc} starts from an idblock {version}, and only v2 is built here; use `mkimage -n {soc} -T rksd` or a \
-         published idbloader.img"
-    )]
+    /// The BootROM of this SoC reads the other version of idblock.
+    #[error("{soc} starts from an idblock {version}, and another version was asked for")]
     UnsupportedHeader {
         /// The SoC.
         soc: Soc,
@@ -144,6 +141,22 @@ pub enum ErrorKind {
     SelfCheck {
         /// The finding.
         finding: String,
+    },
+    /// What should be packed several times is no idblock.
+    #[error("no idblock: the data starts with neither RKNS nor 3b 8c dc fc; give the block that `build` made")]
+    NotAnIdBlock,
+    /// Copies of an idblock that would destroy each other or the FIT.
+    #[error(
+        "{count} copies of {size} bytes were asked for, but there is room for 1 to {most}: copies lie 512 KiB apart, and \
+         the FIT at sector 16384 ends their room"
+    )]
+    TooManyCopies {
+        /// How many were asked for.
+        count: u32,
+        /// Bytes of one copy.
+        size: u64,
+        /// How many there can be.
+        most: u64,
     },
     /// A file has no part that could be cut out: it was not recognised.
     #[error("nothing to trim: the file is no boot file that this program knows; write it whole or leave it out")]

@@ -15,14 +15,14 @@ use crate::{
     Fit, IdBlock,
     bootfile::{find_fit, first_stage_base, fit_copies},
     fit::{self, DataForm},
-    idblock::{self, Check, HashKind},
-    util::{hex, sector_end, slice, tail},
+    idblock::{self, Check, HashKind, IdBlockV1},
+    util::{SECTOR, hex, sector_end, slice, tail},
 };
 
 /// FITs of one file that are described.
 const MAX_FITS: usize = 4;
 
-/// Everything measured about the idblocks v2 (kind `idb-v2`) and FITs (kind `fit`) in a boot file: at its start, the
+/// Everything measured about the idblocks (kinds `idb-v1`, `idb-v2`) and FITs (kind `fit`) in a boot file: at its start, the
 /// copies, and FITs at sector boundaries behind an idblock. Offsets of images count from the start of their idblock or
 /// FIT.
 ///
@@ -37,7 +37,18 @@ pub fn facts(bytes: &[u8]) -> Vec<Fact> {
     if let Some(base) = first_stage_base(bytes) {
         let rest = tail(bytes, base);
         let mut search = base;
-        if let (Some(mut block), _) = idblock::parse_block(rest, None) {
+        if let (Some(mut block), _) = idblock::v1::parse_block(rest, None) {
+            let _ = idblock::v1::find_copies(rest, &mut block);
+            for copy in &block.copies {
+                let at = base.saturating_add(copy.range.start);
+                let several = block.copies.len() > 1;
+                let end = if several { at.saturating_add(idblock::COPY_STRIDE) } else { u64::MAX };
+                if let (Some(block), _) = idblock::v1::parse_block(slice(bytes, &(at..end)), None) {
+                    v1_facts(&block, at, &mut facts);
+                }
+                search = search.max(base.saturating_add(copy.range.start).saturating_add(block.search_from()));
+            }
+        } else if let (Some(mut block), _) = idblock::parse_block(rest, None) {
             let _ = idblock::find_copies(rest, &mut block);
             for copy in &block.copies {
                 let at = base.saturating_add(copy.range.start);
@@ -93,6 +104,20 @@ fn idblock_facts(block: &IdBlock, at: u64, facts: &mut Vec<Fact>) {
         );
     }
     add("length", block.length.to_string());
+    add("bytes_missing", block.bytes_missing.to_string());
+}
+
+fn v1_facts(block: &IdBlockV1, at: u64, facts: &mut Vec<Fact>) {
+    let mut add = |field: &str, value: String| facts.push(Fact::new("idb-v1", at, field, value));
+    let blocks = |bytes: u64| bytes.div_euclid(SECTOR).to_string();
+    add("spread_2k_of_4k", if block.spread { "True" } else { "False" }.to_owned());
+    add("disable_rc4", block.disable_rc4.to_string());
+    add("init_offset_blocks", blocks(block.init.start));
+    add("init_size_blocks", blocks(block.init.end.saturating_sub(block.init.start)));
+    add("init_boot_size_blocks", blocks(block.length.saturating_sub(block.init.start)));
+    let text = block.tag.map(|byte| if byte.is_ascii_graphic() { char::from(byte) } else { '.' });
+    add("tag_bytes", format!("{} {}", hex(&block.tag), String::from_iter(text)));
+    add("length_without_spread", block.length.to_string());
     add("bytes_missing", block.bytes_missing.to_string());
 }
 

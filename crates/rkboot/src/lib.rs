@@ -62,6 +62,6 @@ pub use bootfile::{BootFile, BootFileKind, FIT_OFFSET, IDBLOCK_OFFSET, examine, 
 pub use error::{Error, ErrorKind};
 pub use facts::facts;
 pub use fit::Fit;
-pub use idblock::IdBlock;
+pub use idblock::{AnyBlock, IdBlock, IdBlockV1};
 pub use rules::RULES;
 pub use soc::{HeaderVersion, Soc};

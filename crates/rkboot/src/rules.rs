@@ -18,32 +18,76 @@ macro_rules! rules {
 }
 
 rules! {
-    IDB_NO_BLOCK       "IDB001" Error   "no idblock v2 at the start of the data, or the header is cut";
-    IDB_IMAGE_COUNT    "IDB002" Error   "the header claims no image or more than four";
-    IDB_HASH_OFFSET    "IDB003" Error   "the header hash is not at 0x600";
-    IDB_HASH_KIND      "IDB004" Error   "the hash kind is none of 0, 1, 2";
-    IDB_HEADER_HASH    "IDB005" Error   "the header hash does not match: the BootROM skips the block";
-    IDB_INSIDE_HEADER  "IDB006" Error   "an image starts inside the 2 KiB header";
-    IDB_BEYOND_END     "IDB007" Error   "an image ends behind the end of the file";
-    IDB_OVERLAP        "IDB008" Error   "two images of a block share bytes";
-    IDB_IMAGE_HASH     "IDB009" Error   "the hash of an image does not match: the BootROM refuses it";
-    IDB_TRUNCATED      "IDB010" Warning "the end of the file is missing and was all zeros: it starts only where zeros follow";
-    IDB_UNUSED_ENTRY   "IDB011" Info    "an entry behind the last image is not zero";
-    IDB_INIT_TOO_LARGE "IDB012" Error   "the init image is larger than the SRAM of the SoC";
-    IDB_LARGE_SPL      "IDB013" Warning "the SPL is larger than 512 KiB";
-    IDB_OVERWRITTEN    "IDB014" Error   "a block is longer than the distance to its copy";
-    IDB_COPY_DIFFERS   "IDB015" Warning "a copy of the block is not equal to the first";
-    IDB_FOREIGN_DATA   "IDB016" Warning "data between or behind the copies that belongs to none";
-    IDB_NO_HASH        "IDB017" Info    "the block carries no hashes";
-    IDB_SIGNED         "IDB018" Info    "the block is signed; the signature is not checked";
-    IDB_WRONG_VERSION  "IDB019" Error   "the SoC reads the other version of idblock";
-    IDB_RK3576         "IDB020" Warning "the block does not have the form of vendor files for the RK3576";
-    IDB_V1             "IDB021" Info    "an idblock v1: recognised, not checked";
-    IDB_NO_BOOT        "IDB022" Info    "the last image is empty: there is init code only";
-    IDB_COUNTER        "IDB023" Info    "the counter of an entry is not its number";
-    IDB_OTHER_SOC      "IDB024" Error   "the DDR init code is a known blob for another SoC";
+    IDB_NO_BLOCK       "IDB001" Error   "no idblock at the start of the data, or the header is cut"
+        => "write the board's idbloader.img at sector 64; if it is that, fetch it again";
+    IDB_IMAGE_COUNT    "IDB002" Error   "the header claims no image or more than four"
+        => "fetch the file again: the BootROM refuses the header";
+    IDB_HASH_OFFSET    "IDB003" Error   "the header hash is not at 0x600"
+        => "fetch the file again: the BootROM refuses the header";
+    IDB_HASH_KIND      "IDB004" Error   "the hash kind is none of 0, 1, 2"
+        => "fetch the file again: the BootROM refuses the header";
+    IDB_HEADER_HASH    "IDB005" Error   "the header hash does not match: the BootROM skips the block"
+        => "fetch the file again, or build it again from its parts";
+    IDB_INSIDE_HEADER  "IDB006" Error   "an image starts inside the 2 KiB header"
+        => "fetch the file again, or build it again from its parts";
+    IDB_BEYOND_END     "IDB007" Error   "an image ends behind the end of the file"
+        => "fetch the file again: it was cut on the way";
+    IDB_OVERLAP        "IDB008" Error   "two images of a block share bytes"
+        => "fetch the file again, or build it again from its parts";
+    IDB_IMAGE_HASH     "IDB009" Error   "the hash of an image does not match: the BootROM refuses it"
+        => "fetch the file again, or build it again from its parts";
+    IDB_TRUNCATED      "IDB010" Warning "the end of the file is missing and was all zeros: it starts only where zeros follow"
+        => "append as many zero bytes as the message says, so that nothing older follows on the card";
+    IDB_UNUSED_ENTRY   "IDB011" Info    "an entry behind the last image is not zero"
+        => "nothing to do: the BootROM does not read unused entries";
+    IDB_INIT_TOO_LARGE "IDB012" Error   "the init image is larger than the SRAM of the SoC"
+        => "take the DDR blob or TPL of the board's SoC; the message has both sizes";
+    IDB_LARGE_SPL      "IDB013" Warning "the SPL is larger than 512 KiB"
+        => "take a smaller SPL, or make sure that this one is known to start on the board";
+    IDB_OVERWRITTEN    "IDB014" Error   "a block is longer than the distance to its copy"
+        => "pack the copies again with `rkboot build idbloader --copies`, which refuses what does not fit";
+    IDB_COPY_DIFFERS   "IDB015" Warning "a copy of the block is not equal to the first"
+        => "write one file made in one go; the BootROM takes the first sound copy";
+    IDB_FOREIGN_DATA   "IDB016" Warning "data between or behind the copies that belongs to none"
+        => "cut the file after the last copy; what else is in it belongs at its own sector";
+    IDB_NO_HASH        "IDB017" Info    "the block carries no hashes"
+        => "prefer a file with hashes, so that damage is seen before it is flashed";
+    IDB_SIGNED         "IDB018" Info    "the block is signed; the signature is not checked"
+        => "check the signature with the vendor's tools; hashes of the images are checked here";
+    IDB_WRONG_VERSION  "IDB019" Error   "the SoC reads the other version of idblock"
+        => "take an idbloader.img made for the board's SoC";
+    IDB_RK3576         "IDB020" Warning "the block does not have the form of vendor files for the RK3576"
+        => "add --boost for the vendor's form, or keep to a U-Boot that is tested without it";
+    IDB_V1             "IDB021" Info    "an idblock v1: the format has no hashes, damage to its code is not seen"
+        => "compare the file's digest with the publisher's: nothing in the file can say whether it is whole";
+    IDB_NO_BOOT        "IDB022" Info    "the last image is empty: there is init code only"
+        => "add the SPL with --spl, unless the init image loads the next stage itself";
+    IDB_COUNTER        "IDB023" Info    "the counter of an entry is not its number"
+        => "nothing to do: no known BootROM looks at the counter";
+    IDB_OTHER_SOC      "IDB024" Error   "the DDR init code is a known blob for another SoC"
+        => "take an idbloader.img made for the board's SoC, or build one with the right DDR blob";
 
     // --- idblock v1, RK3576, rkspi: IDB030..049
+    IDB_V1_TAG         "IDB030" Error   "the init code does not begin with the tag of the SoC"
+        => "take an idbloader.img made for the board's SoC; rebuild with `rkboot build idbloader --soc`, which writes the tag";
+    IDB_V1_UNKNOWN_TAG "IDB031" Warning "the init code begins with the tag of no known SoC"
+        => "fetch the file again; mkimage and `rkboot build idbloader` write the tag that the BootROM looks for";
+    IDB_V1_SCRAMBLING  "IDB032" Warning "the payload is scrambled or plain where mkimage writes the other"
+        => "make sure that the file is for this SoC: only RK3066 and RK3188 have scrambled payloads";
+    IDB_V1_OFFSET      "IDB033" Warning "the init code of an idblock v1 is not right behind the header"
+        => "keep to a file that is known to start the board, or build it again";
+    IDB_V1_SIZES       "IDB034" Error   "the sizes in the header of an idblock v1 contradict each other"
+        => "fetch the file again or build it again: the BootROM loads what the header says";
+    IDB_V1_OPEN        "IDB035" Info    "the boot code was appended by hand: the header leaves 512 KiB for it"
+        => "nothing to do: the BootROM reads on into whatever follows; building with --spl makes an exact header";
+    IDB_V1_FLASHED     "IDB036" Info    "sectors 1 to 3 of an idblock v1 are those of a flashing tool"
+        => "nothing to do: the block was read back from a medium; mkimage leaves these sectors empty";
+    IDB_SPREAD         "IDB037" Info    "the idblock is spread over twice its size, for SPI flash"
+        => "write it to SPI flash only; for a card build with --media sd";
+    IDB_V1_SHORT       "IDB038" Warning "less than 2 KiB are missing at the end of an idblock v1, perhaps only padding"
+        => "append zeros up to the length that the header says, or fetch the file again";
+    IDB_SPREAD_GAP     "IDB039" Warning "data in the unused halves of a spread idblock"
+        => "fetch the file again or build it again with --media spi";
 
     // --- DDR parameters, identity, pairing: IDB050..069
 

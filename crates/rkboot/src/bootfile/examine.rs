@@ -4,7 +4,9 @@ use imgcore::{Finding, Report};
 
 use super::{BootFile, BootFileKind, FIT_OFFSET, IDBLOCK_OFFSET, foreign::unknown};
 use crate::{
-    Fit, HeaderVersion, Soc, fit, idblock, rules,
+    Fit, Soc, fit,
+    idblock::{self, AnyBlock},
+    rules,
     util::{SECTOR, data_ranges, first_difference, is_similar, list_ranges, sector_end, slice, tail},
 };
 
@@ -57,44 +59,29 @@ pub(crate) fn first_stage_base(bytes: &[u8]) -> Option<u64> {
 }
 
 fn first_stage(bytes: &[u8], base: u64, soc: Option<Soc>) -> (BootFile, Report) {
-    let rest = tail(bytes, base);
     let length = bytes.len() as u64;
-    let (block, mut report) = idblock::parse_block(rest, soc);
-    let is_v1 = block.is_none() && idblock::is_v1(rest);
-    if block.is_none() && !is_v1 {
-        return (whole(bytes, BootFileKind::Unknown), report);
-    }
-    if let Some(soc) = soc.filter(|soc| is_v1 && soc.header_version() != HeaderVersion::V1) {
-        report.push(
-            Finding::error(
-                rules::IDB_WRONG_VERSION,
-                format!("this is an idblock v1 (RK3399 and older), but the BootROM of {soc} reads v2"),
-            )
-            .at(0..512)
-            .help(format!("the board stays dark; use an idbloader.img made for {soc}")),
-        );
-    }
-    let mut block = block;
-    if let Some(block) = &mut block {
-        report.extend(idblock::find_copies(rest, block));
-    }
+    let Some((block, report, found)) = read_block(bytes, base, soc) else {
+        let rest = tail(bytes, base);
+        let report = if idblock::is_v1(rest) { idblock::v1::parse(rest).1 } else { idblock::parse(rest).1 };
+        return (whole(bytes, BootFileKind::Unknown), moved(report, base));
+    };
     let mut report = moved(report, base);
     let shift = |range: &Range<u64>| range.start.saturating_add(base)..range.end.saturating_add(base).min(length);
-    let copies: Vec<Range<u64>> = block.iter().flat_map(|block| &block.copies).map(|copy| shift(&copy.range)).collect();
-    let search_from = copies.last().map_or(base.saturating_add(SECTOR), |last| last.end);
-    let found = find_fit(bytes, search_from);
+    let copies: Vec<Range<u64>> = block.copies().iter().map(|copy| shift(&copy.range)).collect();
+    let first = copies.first().cloned().unwrap_or(base..length);
 
     let Some((at, fit, fit_report)) = found else {
-        let Some(block) = block else { return (whole(bytes, BootFileKind::IdBlockV1), report) };
-        let differing = block.copies.iter().position(|copy| !copy.identical);
-        let first = copies.first().cloned().unwrap_or(0..length);
+        let differing = block.copies().iter().position(|copy| !copy.identical);
         report_foreign(bytes, &copies, &mut report);
         report_copies(bytes, &copies, &mut report);
         let file = BootFile {
             copies_equal: differing.is_none(),
             content_end: first.end,
-            claimed_end: base.saturating_add(block.length),
-            kind: BootFileKind::IdBlock(Box::new(block)),
+            claimed_end: base.saturating_add(block.claimed_end()),
+            kind: match block {
+                AnyBlock::V1(block) => BootFileKind::IdBlockV1(block),
+                AnyBlock::V2(block) => BootFileKind::IdBlock(block),
+            },
             copies,
             length,
             differing,
@@ -103,16 +90,9 @@ fn first_stage(bytes: &[u8], base: u64, soc: Option<Soc>) -> (BootFile, Report) 
     };
 
     report.extend(moved(fit_report, at));
-    report_place(base, at, &mut report);
+    report_place(base, at, block.is_spread(), &mut report);
     let fit_range = at..at.saturating_add(fit.end()).min(length);
     let mut parts = copies;
-    let idblock_range = parts.first().cloned().unwrap_or_else(|| {
-        // A v1 header would have to be descrambled to know its length; the data says nearly the same.
-        base..data_ranges(bytes, base..at).last().map_or(base, |last| last.end)
-    });
-    if parts.is_empty() {
-        parts.push(idblock_range.clone());
-    }
     parts.push(fit_range.clone());
     report_foreign(bytes, &parts, &mut report);
     let file = BootFile {
@@ -122,9 +102,40 @@ fn first_stage(bytes: &[u8], base: u64, soc: Option<Soc>) -> (BootFile, Report) 
         length,
         differing: None,
         claimed_end: at.saturating_add(fit.end()),
-        kind: BootFileKind::Combined { idblock: block.map(Box::new), idblock_range, fit: Box::new(fit), fit_range },
+        kind: BootFileKind::Combined { idblock: block, idblock_range: first, fit: Box::new(fit), fit_range },
     };
     (file, report)
+}
+
+/// A FIT behind an idblock: where it is, and what was found in it.
+type FoundFit = Option<(u64, Fit, Report)>;
+
+/// The idblock at `base` with its copies, findings counted from there, and the FIT behind it.
+fn read_block(bytes: &[u8], base: u64, soc: Option<Soc>) -> Option<(AnyBlock, Report, FoundFit)> {
+    let rest = tail(bytes, base);
+    if idblock::is_v1(rest) {
+        let (block, mut report) = idblock::v1::parse_block(rest, soc);
+        let mut block = block?;
+        report.extend(idblock::v1::find_copies(rest, &mut block));
+        let copies_end = if block.open_ended { 0 } else { block.copies.last().map_or(0, |last| last.range.end) };
+        let found = find_fit(bytes, base.saturating_add(block.search_from().max(copies_end)));
+        // A block that does not say where its boot code ends has it in front of the FIT.
+        if let Some((at, ..)) = found.as_ref().filter(|_| block.open_ended) {
+            let own = slice(bytes, &(base..*at));
+            let (again, its_report) = idblock::v1::parse_block(own, soc);
+            block = again?;
+            report = its_report;
+            report.extend(idblock::v1::find_copies(own, &mut block));
+        }
+        Some((AnyBlock::V1(Box::new(block)), report, found))
+    } else {
+        let (block, mut report) = idblock::parse_block(rest, soc);
+        let mut block = block?;
+        report.extend(idblock::find_copies(rest, &mut block));
+        let end = block.copies.last().map_or(0, |last| last.range.end);
+        let found = find_fit(bytes, base.saturating_add(end));
+        Some((AnyBlock::V2(Box::new(block)), report, found))
+    }
 }
 
 /// The first FIT at a sector boundary at or behind `from`, with its findings.
@@ -244,9 +255,9 @@ pub(crate) fn fit_copies(bytes: &[u8], fit: &Fit) -> Vec<u64> {
     vec![0]
 }
 
-fn report_place(base: u64, at: u64, report: &mut Report) {
+fn report_place(base: u64, at: u64, is_spread: bool, report: &mut Report) {
     let usual = FIT_OFFSET.saturating_sub(IDBLOCK_OFFSET);
-    let message = if base > 0 {
+    let message = if base > 0 || is_spread {
         format!("an SPI flash image: the idblock is at byte {base:#x}, the FIT at {at:#x}")
     } else if at == usual {
         return;

@@ -17,7 +17,10 @@ pub use examine::examine;
 pub(crate) use examine::{find_fit, first_stage_base, fit_copies};
 pub use place::{ranges, trim};
 
-use crate::{Fit, IdBlock};
+use crate::{
+    Fit, IdBlock,
+    idblock::{AnyBlock, IdBlockV1},
+};
 
 /// Where the mainline SPL and, without a partition named `uboot`, the vendor SPL look for the FIT on SD card and eMMC
 /// (`CONFIG_SYS_MMCSD_RAW_MODE_U_BOOT_SECTOR`), in bytes.
@@ -54,15 +57,15 @@ pub struct BootFile {
 pub enum BootFileKind {
     /// An idblock v2, `idbloader.img`.
     IdBlock(Box<IdBlock>),
-    /// An idblock v1: recognised, not read.
-    IdBlockV1,
+    /// An idblock v1, `idbloader.img` of RK3399 and older.
+    IdBlockV1(Box<IdBlockV1>),
     /// A FIT, `u-boot.itb` or `uboot.img`.
     Fit(Box<Fit>),
     /// Both in one file, `u-boot-rockchip.bin`.
     Combined {
-        /// The idblock, `None` if it is v1.
-        idblock: Option<Box<IdBlock>>,
-        /// Where the idblock is; for v1 up to the last data in front of the FIT.
+        /// The idblock.
+        idblock: AnyBlock,
+        /// Where the first copy of the idblock is.
         idblock_range: Range<u64>,
         /// The FIT.
         fit: Box<Fit>,
@@ -76,17 +79,17 @@ pub enum BootFileKind {
 impl BootFileKind {
     /// Whether it is an idblock alone.
     pub(crate) const fn is_idblock(&self) -> bool {
-        matches!(self, Self::IdBlock(_) | Self::IdBlockV1)
+        matches!(self, Self::IdBlock(_) | Self::IdBlockV1(_))
     }
 
     /// In a few words.
     pub const fn describe(&self) -> &'static str {
         match self {
             Self::IdBlock(_) => "idblock v2",
-            Self::IdBlockV1 => "idblock v1",
+            Self::IdBlockV1(_) => "idblock v1",
             Self::Fit(_) => "FIT",
-            Self::Combined { idblock: Some(_), .. } => "idblock v2 and FIT",
-            Self::Combined { idblock: None, .. } => "idblock v1 and FIT",
+            Self::Combined { idblock: AnyBlock::V2(_), .. } => "idblock v2 and FIT",
+            Self::Combined { idblock: AnyBlock::V1(_), .. } => "idblock v1 and FIT",
             Self::Unknown => "unknown",
         }
     }

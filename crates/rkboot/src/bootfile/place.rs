@@ -19,7 +19,7 @@ use crate::{Error, ErrorKind, util::sector_end};
 /// [`ErrorKind::CopiesDiffer`], [`ErrorKind::BeyondCut`] when copy 1 reaches into the part that is cut off,
 /// [`ErrorKind::NotTrimmable`] for files that were not understood.
 pub fn trim(file: &BootFile) -> Result<u64, Error> {
-    if matches!(file.kind, BootFileKind::Unknown | BootFileKind::IdBlockV1) {
+    if matches!(file.kind, BootFileKind::Unknown) {
         return Err(ErrorKind::NotTrimmable.into());
     }
     if let Some(index) = file.differing {
@@ -51,8 +51,7 @@ pub fn ranges(name: &str, file: &BootFile, start_byte: u64, written: u64) -> Lay
     if let BootFileKind::Combined { idblock, idblock_range, fit_range, .. } = &file.kind {
         let base = idblock_range.start;
         let shift = |range: &Range<u64>| range.start.saturating_add(base)..range.end.saturating_add(base);
-        let copies: Vec<_> = idblock.iter().flat_map(|block| &block.copies).map(|copy| shift(&copy.range)).collect();
-        let copies = if copies.is_empty() { vec![idblock_range.clone()] } else { copies };
+        let copies: Vec<_> = idblock.copies().iter().map(|copy| shift(&copy.range)).collect();
         numbered(&format!("{name} (idblock)"), &copies, &mut parts);
         numbered(&format!("{name} (FIT)"), std::slice::from_ref(fit_range), &mut parts);
     } else {

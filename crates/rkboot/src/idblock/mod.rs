@@ -1,6 +1,7 @@
-//! ID blocks v2: the first thing on a card that a Rockchip BootROM reads (`RKNS`, RK35xx).
+//! ID blocks: the first thing on a card that a Rockchip BootROM reads. This module is about v2 (`RKNS`, RK35xx), and what
+//! both versions share: the writer, copies, and the spread form for SPI flash. [`v1`] reads what older SoCs start from.
 //!
-//! A block is a 2 KiB header with up to four entries, then the images, all counted in 512-byte blocks from the
+//! A block v2 is a 2 KiB header with up to four entries, then the images, all counted in 512-byte blocks from the
 //! header. The BootROM looks for it at sector 64 of SD card and eMMC and at every further multiple of 512 KiB from
 //! there, so a file may hold several copies. The header does not say for which SoC it is made.
 //!
@@ -20,33 +21,89 @@
 //! ```
 
 mod build;
+mod copies;
 mod ddr;
 mod parse;
 mod raw;
+mod spread;
+pub mod v1;
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
-pub use build::{Parts, build};
+pub use build::{Parts, Rk3576Parts, build, build_rk3576};
+pub use copies::{COPY_STRIDE, copies};
 pub use ddr::{DdrInfo, Uart};
 pub(crate) use parse::{find_copies, parse_block};
 pub use parse::{parse, parse_for};
+pub use spread::{spread, unspread};
+pub use v1::IdBlockV1;
 
-/// The distance at which a BootROM looks for the next copy, from the first: 1024 sectors.
-pub const COPY_STRIDE: u64 = 512 * 1024;
+use crate::{HeaderVersion, util::slice};
+
+/// The largest SPL that mkimage has room for.
+const MAX_SPL: u64 = 512 * 1024;
 
 /// Whether `bytes` begin with the magic of an idblock v2, plain or signed.
 pub fn is_v2(bytes: &[u8]) -> bool {
     bytes.starts_with(&raw::MAGIC) || bytes.starts_with(&raw::MAGIC_SIGNED)
 }
 
-/// Whether `bytes` begin as every idblock v1 with a plain payload does: the scrambled form of magic 0x0FF0AA55,
-/// plain payload flag and init offset 4. v1 blocks are recognised, not parsed.
+/// Whether `bytes` begin with the scrambled magic of an idblock v1 (`3b 8c dc fc`).
 pub fn is_v1(bytes: &[u8]) -> bool {
-    const SCRAMBLED: [u8; 16] =
-        [0x3b, 0x8c, 0xdc, 0xfc, 0xbe, 0x9f, 0x9d, 0x51, 0xeb, 0x30, 0x34, 0xce, 0x24, 0x51, 0x1f, 0x98];
-    // With a scrambled payload (rk3066, rk3188) only the flag at byte 8 differs.
-    let same = |range: Range<usize>| SCRAMBLED.get(range.clone()) == bytes.get(range);
-    same(0..8) && same(9..16)
+    v1::is_v1(bytes)
+}
+
+/// An idblock of either version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AnyBlock {
+    /// RK3399 and older.
+    V1(Box<IdBlockV1>),
+    /// RK35xx.
+    V2(Box<IdBlock>),
+}
+
+impl AnyBlock {
+    /// Which version it is.
+    pub const fn version(&self) -> HeaderVersion {
+        match self {
+            Self::V1(_) => HeaderVersion::V1,
+            Self::V2(_) => HeaderVersion::V2,
+        }
+    }
+
+    /// The copies in the file, the block itself first. Byte ranges of the file from the header of the first.
+    pub fn copies(&self) -> &[BlockCopy] {
+        match self {
+            Self::V1(block) => &block.copies,
+            Self::V2(block) => &block.copies,
+        }
+    }
+
+    /// Whether only 2048 of each 4096 bytes are used, the form for SPI flash (`rkspi`).
+    pub fn is_spread(&self) -> bool {
+        match self {
+            Self::V1(block) => block.spread,
+            Self::V2(block) => block.spread,
+        }
+    }
+
+    /// What the DDR init code says about itself, found in the bytes that the block was read from.
+    pub fn ddr(&self, bytes: &[u8]) -> Option<DdrInfo> {
+        match self {
+            Self::V1(block) => block.ddr(bytes),
+            Self::V2(block) => block.ddr(bytes),
+        }
+    }
+
+    /// Where the block says that it ends, in bytes of the file from the header; behind the file for a cut one.
+    pub(crate) fn claimed_end(&self) -> u64 {
+        match self {
+            Self::V1(block) => block.claimed_end(),
+            Self::V2(block) if block.spread => spread::on_medium(block.length),
+            Self::V2(block) => block.length,
+        }
+    }
 }
 
 /// Which hash protects header and images.
@@ -117,10 +174,13 @@ pub enum Check {
     Unchecked,
 }
 
-/// An idblock v2.
+/// An idblock v2. Ranges of images count from the header in the flat form; [`IdBlock::spread`] says whether the file holds
+/// the other one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IdBlock {
+    /// Whether only 2048 of each 4096 bytes are used, as `mkimage -T rkspi` writes it.
+    pub spread: bool,
     /// Whether the magic is `RKSS`, which announces a signature in the place of the header hash.
     pub signed: bool,
     /// Count of images that the header claims; more than four are not there.
@@ -139,15 +199,22 @@ pub struct IdBlock {
     pub length: u64,
     /// How many of these are behind the end of the file.
     pub bytes_missing: u64,
-    /// The copies in the file, the block itself first. Byte ranges count from the header of the first.
+    /// The copies in the file, the block itself first. Byte ranges of the file from the header of the first.
     pub copies: Vec<BlockCopy>,
 }
 
 impl IdBlock {
+    /// The flat bytes from the header on, out of the bytes that the block was read from. A file with the flat form is
+    /// given back as it is.
+    pub fn decoded<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.spread { Cow::Owned(spread::unspread_prefix(bytes, self.length)) } else { Cow::Borrowed(bytes) }
+    }
+
     /// What the DDR init code says about itself, found in the bytes that the block was read from. `None` for code
     /// that is not Rockchip's.
     pub fn ddr(&self, bytes: &[u8]) -> Option<DdrInfo> {
-        self.images.iter().find_map(|image| ddr::identify(crate::util::slice(bytes, &image.range)))
+        let bytes = self.decoded(bytes);
+        self.images.iter().find_map(|image| ddr::identify(slice(&bytes, &image.range)))
     }
 }
 

@@ -15,22 +15,16 @@ use sha2::{Sha256, Sha512};
 use zerocopy::FromBytes as _;
 
 use super::{
-    BlockCopy, COPY_STRIDE, Check, HashKind, IdBlock, Image, is_v1, is_v2,
-    raw::{HASH_OFFSET, HEADER_SIZE, Header, MAGIC_SIGNED},
+    BlockCopy, Check, HashKind, IdBlock, Image, MAX_SPL,
+    copies::{self, Form, Probe},
+    is_v1, is_v2,
+    raw::{HASH_OFFSET, HEADER_SIZE, Header, MAGIC_SIGNED, RK3576_BOOST_LOAD},
+    spread,
 };
 use crate::{
     HeaderVersion, Soc, rules,
-    util::{data_ranges, first_difference, hex, is_similar, list_ranges, slice, tail},
+    util::{hex, is_fill, slice},
 };
-
-/// More than Rockchip's packer writes (5); what lies behind is reported as data.
-const MAX_COPIES: u64 = 16;
-
-/// The largest SPL that mkimage has room for.
-const MAX_SPL: u64 = 512 * 1024;
-
-/// Where the BootROM of the RK3576 wants its first image, "FlashBoost".
-const RK3576_BOOST_LOAD: u32 = 0x3ffc_0000;
 
 /// Reads an idblock v2 at the start of `bytes`, with its copies, and checks all that a board would stumble over.
 ///
@@ -45,26 +39,43 @@ pub fn parse_for(bytes: &[u8], soc: Option<Soc>) -> (Option<IdBlock>, Report) {
     let (block, mut report) = parse_block(bytes, soc);
     let Some(mut block) = block else { return (None, report) };
     report.extend(find_copies(bytes, &mut block));
-    let mut foreign = Vec::new();
-    let mut at = 0;
-    for copy in &block.copies {
-        foreign.extend(data_ranges(bytes, at..copy.range.start));
-        at = copy.range.end.max(at);
-    }
-    foreign.extend(data_ranges(bytes, at..bytes.len() as u64));
-    if let (Some(first), Some(last)) = (foreign.first(), foreign.last()) {
-        let message = format!("data that belongs to no copy of the idblock: bytes {}", list_ranges(&foreign));
-        report.push(
-            Finding::warning(rules::IDB_FOREIGN_DATA, message)
-                .at(first.start..last.end)
-                .help("the BootROM does not read it; if it is another boot file, write that at its own sector"),
-        );
-    }
+    copies::check_foreign(bytes, &block.copies, &mut report);
     (Some(block), report)
 }
 
-/// One block, without looking for copies.
+/// One block, flat or spread, without looking for copies.
 pub(crate) fn parse_block(bytes: &[u8], soc: Option<Soc>) -> (Option<IdBlock>, Report) {
+    let (flat, report) = parse_flat(bytes, soc);
+    // The header is the same in both forms; the images are in one place or the other.
+    let (Some(block), true) = (&flat, may_be_spread(bytes)) else { return (flat, report) };
+    let is_there = |block: &IdBlock| {
+        let mut images = block.images.iter().filter(|image| !image.range.is_empty());
+        images.any(|image| matches!(image.check, Check::Valid | Check::ValidIfPadded))
+    };
+    if is_there(block) {
+        return (flat, report);
+    }
+    let by_shape = spread::looks_spread(bytes, block.length);
+    let (unspread, mut its_report) = parse_flat(&spread::unspread_prefix(bytes, block.length), soc);
+    match unspread.filter(|unspread| by_shape || is_there(unspread)) {
+        None => (flat, report),
+        Some(mut block) => {
+            block.spread = true;
+            block.copies = vec![BlockCopy { range: 0..spread::on_medium(block.length), identical: true }];
+            its_report = spread::placed(its_report);
+            spread::check_gaps(bytes, block.length, &mut its_report);
+            (Some(block), its_report)
+        }
+    }
+}
+
+/// Whether there is nothing where the flat form has its first image.
+fn may_be_spread(bytes: &[u8]) -> bool {
+    let gap = slice(bytes, &(0x800..0x1000));
+    bytes.len() > 0x1000 && is_fill(gap)
+}
+
+fn parse_flat(bytes: &[u8], soc: Option<Soc>) -> (Option<IdBlock>, Report) {
     let mut report = Report::new();
     if !is_v2(bytes) {
         report.push(not_a_block(bytes));
@@ -89,6 +100,7 @@ pub(crate) fn parse_block(bytes: &[u8], soc: Option<Soc>) -> (Option<IdBlock>, R
     let stored = |hash: &[u8]| hash.get(..kind.size()).unwrap_or_default().to_vec();
     let block = IdBlock {
         signed,
+        spread: false,
         n_images: header.image_count(),
         hash_offset: header.hash_offset(),
         hash_kind: kind,
@@ -108,9 +120,9 @@ pub(crate) fn parse_block(bytes: &[u8], soc: Option<Soc>) -> (Option<IdBlock>, R
 
 fn not_a_block(bytes: &[u8]) -> Finding {
     if is_v1(bytes) {
-        return Finding::info(rules::IDB_V1, "idblock v1 (RK3036 to RK3399, PX30, RV11xx): recognised, not checked")
+        return Finding::info(rules::IDB_V1, "an idblock v1 (RK3036 to RK3399, PX30, RV11xx), no v2")
             .at(0..16)
-            .help("RK35xx do not start from it; `mkimage -l` shows its sizes");
+            .help("RK35xx do not start from it");
     }
     let found = hex(slice(bytes, &(0..4)));
     Finding::error(rules::IDB_NO_BLOCK, format!("no idblock: the file starts with {found}, expected 524b4e53 (RKNS)"))
@@ -386,62 +398,26 @@ fn check_soc(block: &IdBlock, bytes: &[u8], soc: Soc, report: &mut Report) {
     }
 }
 
-/// Looks for copies at the multiples of 512 KiB, adds them to the block and says which differ.
+/// Looks for copies, adds them to the block and says which differ. A spread block has none: nobody packs them.
 pub(crate) fn find_copies(bytes: &[u8], block: &mut IdBlock) -> Report {
-    let mut report = Report::new();
-    let own = slice(bytes, &(0..block.length));
-    for index in 1..MAX_COPIES {
-        let start = index.saturating_mul(COPY_STRIDE);
-        let rest = tail(bytes, start);
-        if rest.is_empty() {
-            break;
-        }
-        if !is_v2(rest) && !is_similar(slice(own, &(0..HEADER_SIZE)), rest) {
-            continue;
-        }
-        let number = block.copies.len().saturating_add(1);
-        if start < block.length {
-            // Only a sound header is a copy; four bytes inside an image may be anything.
-            let (inner, _) = parse_block(slice(rest, &(0..HEADER_SIZE)), None);
-            if inner.is_some_and(|inner| inner.header_check == Check::Valid) {
-                report.push(
-                    Finding::error(
-                        rules::IDB_OVERWRITTEN,
-                        format!(
-                            "the idblock has {} bytes, but a copy starts at byte {start}: blocks with copies are at most \
-                             {COPY_STRIDE} bytes long",
-                            block.length
-                        ),
-                    )
-                    .at(start..block.length)
-                    .help("the copy has destroyed the end of the first block; pack it again with a larger stride"),
-                );
-            }
-            continue;
-        }
-        let other = slice(rest, &(0..block.length));
-        let difference = first_difference(own, other);
-        let mut length = block.length;
-        if let Some(at) = difference {
-            // A copy that reads on into the next one is a damaged copy, and this keeps the work per byte bounded.
-            let (copy, own_report) = parse_block(slice(rest, &(0..COPY_STRIDE)), None);
-            length = copy.map_or(block.length, |copy| copy.length.min(COPY_STRIDE)).min(rest.len() as u64);
-            let state = if own_report.has_errors() { "damaged itself" } else { "sound itself" };
-            report.push(
-                Finding::warning(
-                    rules::IDB_COPY_DIFFERS,
-                    format!(
-                        "copy {number} of the idblock at byte {start} differs from copy 1 from byte {} on; it is {state}",
-                        start.saturating_add(at)
-                    ),
-                )
-                .at(start..start.saturating_add(length))
-                .help("the BootROM takes the first sound copy; write one file made in one go"),
-            );
-        }
-        let range = start..start.saturating_add(length);
-        block.copies.push(BlockCopy { range, identical: difference.is_none() });
+    if block.spread {
+        return Report::new();
     }
+    const FORM: Form = Form {
+        header: HEADER_SIZE,
+        is_block: is_v2,
+        probe: |bytes| {
+            let (block, report) = parse_flat(bytes, None);
+            let is_certain = |block: &IdBlock| block.header_check == Check::Valid;
+            block.map(|block| Probe {
+                length: block.length,
+                is_certain: is_certain(&block),
+                is_damaged: report.has_errors(),
+            })
+        },
+    };
+    let (copies, report) = copies::find(bytes, block.length, &FORM);
+    block.copies = copies;
     report
 }
 

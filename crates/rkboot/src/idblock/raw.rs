@@ -12,6 +12,16 @@ pub(super) const HASH_OFFSET: u64 = 0x600;
 pub(super) const IMAGE_ALIGN: u64 = 2048;
 /// A load address that leaves the choice to the BootROM.
 pub(super) const DEFAULT_LOAD: u32 = u32::MAX;
+/// Where the BootROM of the RK3576 wants its first image, "FlashBoost" (RKBOOT/RK3576MINIALL.ini, LOADER1_PARAM).
+pub(super) const RK3576_BOOST_LOAD: u32 = 0x3ffc_0000;
+/// Where the SRAM ends: the DDR load address and the largest DDR image of mkimage's table, added.
+pub(super) const RK3576_SRAM_END: u32 = 0x4000_0000;
+/// Where it wants the DDR init code, "FlashData" (LOADER2_PARAM).
+pub(super) const RK3576_DDR_LOAD: u32 = 0x3ff8_1000;
+/// What vendor files for the RK3576 have at 0x60 (BOOT1_PARAM WORD_2).
+pub(super) const RK3576_PARAM: u32 = 0x100;
+/// Alignment of the images in vendor files for the RK3576 (SYSTEM ALIGN=8, in blocks).
+pub(super) const RK3576_ALIGN: u64 = 4096;
 pub(super) const MAGIC: [u8; 4] = *b"RKNS";
 /// Rockchip's documentation names it for signed headers; none was seen in public files.
 pub(super) const MAGIC_SIGNED: [u8; 4] = *b"RKSS";
@@ -25,7 +35,9 @@ pub(super) struct Header {
     pub(super) size_and_nimage: U32,
     /// Bits 3:0 hash kind.
     pub(super) boot_flag: U32,
-    pub(super) reserved1: [u8; 104],
+    pub(super) reserved1: [u8; 72],
+    /// `BOOT1_PARAM` words of Rockchip's packer; mkimage leaves them 0.
+    pub(super) params: [U32; 8],
     pub(super) images: [Entry; 4],
     pub(super) reserved2: [u8; 1064],
     pub(super) hash: [u8; 512],
@@ -44,7 +56,8 @@ pub(super) struct Entry {
 }
 
 const _: () = assert!(size_of::<Header>() as u64 == HEADER_SIZE && size_of::<Entry>() == 88);
-const _: () = assert!(std::mem::offset_of!(Header, images) == 0x78 && std::mem::offset_of!(Header, hash) == 0x600);
+const _: () = assert!(std::mem::offset_of!(Header, params) == 0x58 && std::mem::offset_of!(Header, images) == 0x78);
+const _: () = assert!(std::mem::offset_of!(Header, hash) == 0x600);
 
 impl Header {
     pub(super) fn image_count(&self) -> u32 {

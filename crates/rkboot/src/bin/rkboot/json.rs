@@ -1,6 +1,6 @@
 //! What `inspect` says to programs.
 
-use rkboot::{BootFile, BootFileKind, Fit, IdBlock, trim};
+use rkboot::{AnyBlock, BootFile, BootFileKind, Fit, IdBlock, IdBlockV1, idblock::DdrInfo, trim};
 use serde_json::{Value, json};
 
 use crate::text::{check, start, tail};
@@ -16,10 +16,13 @@ pub(crate) fn result(file: &BootFile, bytes: &[u8]) -> Value {
     });
     match &file.kind {
         BootFileKind::IdBlock(block) => value["idblock"] = idblock_value(block, start(file), bytes),
+        BootFileKind::IdBlockV1(block) => value["idblock"] = v1_value(block, start(file), bytes),
         BootFileKind::Fit(fit) => value["fit"] = fit_value(fit, 0),
         BootFileKind::Combined { idblock, idblock_range, fit, fit_range } => {
-            if let Some(block) = idblock {
-                value["idblock"] = idblock_value(block, idblock_range.start, bytes);
+            match idblock {
+                AnyBlock::V1(block) => value["idblock"] = v1_value(block, idblock_range.start, bytes),
+                AnyBlock::V2(block) => value["idblock"] = idblock_value(block, idblock_range.start, bytes),
+                _ => {}
             }
             value["fit"] = fit_value(fit, fit_range.start);
         }
@@ -38,18 +41,41 @@ fn idblock_value(block: &IdBlock, at: u64, bytes: &[u8]) -> Value {
         })
     });
     json!({
+        "version": 2,
+        "spread": block.spread,
         "offset": at,
         "length": block.length,
         "bytes_missing": block.bytes_missing,
         "hash_kind": block.hash_kind.name(),
         "header_hash": check(block.header_check),
         "images": images.collect::<Vec<_>>(),
-        "ddr": block.ddr(tail(bytes, at)).map(|ddr| json!({
-            "version": ddr.version,
-            "text": ddr.text,
-            "files": ddr.files,
-            "uart": ddr.uart.map(|uart| json!({ "id": uart.id, "iomux": uart.iomux, "baud": uart.baud })),
-        })),
+        "ddr": block.ddr(tail(bytes, at)).as_ref().map(ddr_value),
+    })
+}
+
+fn v1_value(block: &IdBlockV1, at: u64, bytes: &[u8]) -> Value {
+    json!({
+        "version": 1,
+        "spread": block.spread,
+        "offset": at,
+        "length": block.length,
+        "content_length": block.content_length,
+        "bytes_missing": block.bytes_missing,
+        "open_ended": block.open_ended,
+        "payload_scrambled": block.disable_rc4 == 0,
+        "tag": String::from_utf8_lossy(&block.tag),
+        "init": { "offset": block.init.start, "size": block.init.end - block.init.start },
+        "boot": { "offset": block.boot.start, "size": block.boot.end - block.boot.start },
+        "ddr": block.ddr(tail(bytes, at)).as_ref().map(ddr_value),
+    })
+}
+
+fn ddr_value(ddr: &DdrInfo) -> Value {
+    json!({
+        "version": ddr.version,
+        "text": ddr.text,
+        "files": ddr.files,
+        "uart": ddr.uart.map(|uart| json!({ "id": uart.id, "iomux": uart.iomux, "baud": uart.baud })),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use imgcore::Report;
-use rkboot::{BootFile, BootFileKind, Fit, IdBlock, fit::Image, idblock, trim};
+use rkboot::{AnyBlock, BootFile, BootFileKind, Fit, IdBlock, IdBlockV1, fit::Image, idblock, trim};
 
 pub(crate) fn render(name: &str, file: &BootFile, bytes: &[u8], report: &Report) -> String {
     let mut text = format!("{name}: {}, {} bytes\n", file.kind.describe(), file.length);
@@ -14,10 +14,13 @@ pub(crate) fn render(name: &str, file: &BootFile, bytes: &[u8], report: &Report)
     }
     match &file.kind {
         BootFileKind::IdBlock(block) => render_idblock(block, start(file), bytes, &mut text),
+        BootFileKind::IdBlockV1(block) => render_v1(block, start(file), bytes, &mut text),
         BootFileKind::Fit(fit) => render_fit(fit, 0, &mut text),
         BootFileKind::Combined { idblock, idblock_range, fit, fit_range } => {
-            if let Some(block) = idblock {
-                render_idblock(block, idblock_range.start, bytes, &mut text);
+            match idblock {
+                AnyBlock::V1(block) => render_v1(block, idblock_range.start, bytes, &mut text),
+                AnyBlock::V2(block) => render_idblock(block, idblock_range.start, bytes, &mut text),
+                _ => {}
             }
             render_fit(fit, fit_range.start, &mut text);
         }
@@ -43,7 +46,8 @@ pub(crate) fn tail(bytes: &[u8], at: u64) -> &[u8] {
 }
 
 fn render_idblock(block: &IdBlock, at: u64, bytes: &[u8], text: &mut String) {
-    let _ = writeln!(text, "  idblock at {at}: {} bytes, {}", block.length, block.hash_kind.name());
+    let form = if block.spread { ", spread (rkspi)" } else { "" };
+    let _ = writeln!(text, "  idblock at {at}: {} bytes, {}{form}", block.length, block.hash_kind.name());
     for (image, number) in block.images.iter().zip(1..) {
         let load = if image.load == u32::MAX { "BootROM's choice".to_owned() } else { format!("{:#x}", image.load) };
         let size = image.range.end - image.range.start;
@@ -53,6 +57,24 @@ fn render_idblock(block: &IdBlock, at: u64, bytes: &[u8], text: &mut String) {
             image.range.start,
             check(image.check)
         );
+    }
+    if let Some(ddr) = block.ddr(tail(bytes, at)) {
+        let _ = writeln!(text, "    DDR init: {ddr}");
+    }
+}
+
+fn render_v1(block: &IdBlockV1, at: u64, bytes: &[u8], text: &mut String) {
+    let form = if block.spread { ", spread (rkspi)" } else { "" };
+    let payload = if block.disable_rc4 == 0 { "scrambled" } else { "plain" };
+    let tag = String::from_utf8_lossy(&block.tag);
+    let length = block.content_length;
+    let _ = writeln!(text, "  idblock at {at}: {length} bytes, tag {}, payload {payload}{form}", tag.escape_default());
+    let size = block.init.end - block.init.start;
+    let _ = writeln!(text, "    init: {size} bytes at {}", block.init.start);
+    if block.has_boot() {
+        let size = block.boot.end.min(length) - block.boot.start;
+        let open = if block.open_ended { ", its length is not in the header" } else { "" };
+        let _ = writeln!(text, "    boot: {size} bytes at {}{open}", block.boot.start);
     }
     if let Some(ddr) = block.ddr(tail(bytes, at)) {
         let _ = writeln!(text, "    DDR init: {ddr}");
