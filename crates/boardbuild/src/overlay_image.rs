@@ -50,6 +50,7 @@ pub(crate) fn describe(board: &Board, overlay: &Overlay, front: &Front) -> Overl
             name: board.name.clone(),
             options,
             partition_offset: overlay.partition_offset,
+            spi: None,
         }],
         name: overlay.name.clone(),
         schema: overlay::SCHEMA,

@@ -46,6 +46,10 @@ impl Situation {
     }
 }
 
+/// Sector sizes of the media that a node is installed to: SD cards, eMMC and most NVMe disks have 512 bytes, some NVMe
+/// disks 4096. A raw image has 512 always. SPI flash holds no partitions, see [`super::spi`].
+const SECTORS: [SectorSize; 2] = [SectorSize::B512, SectorSize::B4096];
+
 /// A node's disk is at least this large; where it ends does not matter for what lies in front.
 const NODE_DISK: u64 = 16 << 30;
 
@@ -58,6 +62,7 @@ const NODE_PARTITIONS: [(&str, u64); 2] = [("STATE", 100 << 20), ("EPHEMERAL", 2
 /// When the partitions do not fit the disk.
 pub fn map(
     situation: Situation,
+    sector: SectorSize,
     spec: &gpt::Spec,
     placements: &[Placement],
     reserved: &[Reserved],
@@ -66,8 +71,10 @@ pub fn map(
         Situation::Image => gpt::plan(spec)?.layout(),
         Situation::Install | Situation::Upgrade => {
             let mut node = spec.clone();
+            // The offset counts LBAs, so with larger sectors the table moves; boot files stay at their bytes.
+            node.sector = sector;
             let partitions: u64 = node.partitions.iter().map(|partition| partition.size).sum();
-            let front = spec.skip.0.saturating_mul(SECTOR);
+            let front = spec.skip.0.saturating_mul(sector.bytes());
             let least = NODE_DISK.max(partitions.saturating_mul(2)).max(spec.disk_size);
             node.disk_size = least.saturating_add(front) / ByteSize::MIB * ByteSize::MIB;
             for (name, size) in NODE_PARTITIONS {
@@ -119,20 +126,38 @@ pub fn prove(
     placements: &[Placement],
     reserved: &[Reserved],
 ) -> Result<(Layout, Report), rawimg::Error> {
-    let mut found: Vec<(Overlap, Vec<Situation>)> = Vec::new();
-    for situation in Situation::ALL {
-        for overlap in map(situation, spec, placements, reserved)?.overlaps() {
-            match found.iter_mut().find(|(known, _)| *known == overlap) {
-                Some((_, situations)) => situations.push(situation),
-                None => found.push((overlap, vec![situation])),
+    let mut report = Report::new();
+    let mut seen: Vec<Overlap> = Vec::new();
+    for sector in SECTORS {
+        let mut found: Vec<(Overlap, Vec<Situation>)> = Vec::new();
+        for situation in Situation::ALL {
+            if situation == Situation::Image && sector != SectorSize::B512 {
+                continue;
+            }
+            for overlap in map(situation, sector, spec, placements, reserved)?.overlaps() {
+                match found.iter_mut().find(|(known, _)| *known == overlap) {
+                    Some((_, situations)) => situations.push(situation),
+                    None => found.push((overlap, vec![situation])),
+                }
             }
         }
+        // Two boot files collide on every medium; that is said once.
+        found.retain(|(overlap, _)| !seen.contains(overlap));
+        for (overlap, situations) in &found {
+            report.push(finding(overlap, situations, sector, spec, placements));
+        }
+        seen.extend(found.into_iter().map(|(overlap, _)| overlap));
     }
-    let report = found.iter().map(|(overlap, situations)| finding(overlap, situations, spec, placements)).collect();
-    Ok((map(Situation::Image, spec, placements, reserved)?, report))
+    Ok((map(Situation::Image, SectorSize::B512, spec, placements, reserved)?, report))
 }
 
-fn finding(overlap: &Overlap, situations: &[Situation], spec: &gpt::Spec, placements: &[Placement]) -> Finding {
+fn finding(
+    overlap: &Overlap,
+    situations: &[Situation],
+    sector: SectorSize,
+    spec: &gpt::Spec,
+    placements: &[Placement],
+) -> Finding {
     let (ours, theirs) = if is_table(&overlap.first) || is_partition(&overlap.first) {
         (&overlap.second, &overlap.first)
     } else {
@@ -144,13 +169,15 @@ fn finding(overlap: &Overlap, situations: &[Situation], spec: &gpt::Spec, placem
         _ => "LAY003",
     };
     let words: Vec<_> = situations.iter().map(|situation| situation.words()).collect();
-    let message = format!("{} would overwrite {} {}", place(ours), place(theirs), join(&words));
+    let medium = if sector == SectorSize::B512 { "" } else { ", on a disk with 4096-byte sectors" };
+    let (ours_at, theirs_at) = (place(ours, sector), place(theirs, sector));
+    let message = format!("{ours_at} would overwrite {theirs_at} {}{medium}", join(&words));
     let placement = placements.iter().find(|placement| {
         placement.start <= ours.range.start && ours.range.end <= placement.start.saturating_add(placement.written)
     });
     let mut finding = Finding::error(code, message).at(overlap.shared()).of(ours.owner.clone());
     finding.help = Some(match placement {
-        Some(placement) if code != "LAY003" => remedies(placement, spec),
+        Some(placement) if code != "LAY003" => remedies(placement, sector, spec),
         _ => "move one of the two: at-sector in the board file says where a boot file is written".to_owned(),
     });
     finding
@@ -163,7 +190,11 @@ pub fn finding_on_disk(overlap: &Overlap) -> Finding {
         Overlap { first, second } if is_partition(first) || is_partition(second) => "LAY002",
         _ => "LAY003",
     };
-    let message = format!("{} and {} claim the same bytes", place(&overlap.first), place(&overlap.second));
+    let message = format!(
+        "{} and {} claim the same bytes",
+        place(&overlap.first, SectorSize::B512),
+        place(&overlap.second, SectorSize::B512)
+    );
     Finding::error(code, message).at(overlap.shared()).of(overlap.first.owner.clone()).help(
         "one has overwritten the other; build the image again with a larger partition-offset or with trimmed copies",
     )
@@ -177,13 +208,13 @@ fn is_partition(labelled: &Labelled) -> bool {
     labelled.owner.starts_with("partition ")
 }
 
-fn place(labelled: &Labelled) -> String {
-    let range = &labelled.range;
+fn place(labelled: &Labelled, sector: SectorSize) -> String {
+    let (range, sector) = (&labelled.range, sector.bytes());
     format!(
         "{} (LBA {}-{}, bytes {}..{})",
         labelled.owner,
-        range.start / SECTOR,
-        range.end.saturating_sub(1) / SECTOR,
+        range.start / sector,
+        range.end.saturating_sub(1) / sector,
         range.start,
         range.end
     )
@@ -198,10 +229,10 @@ fn join(words: &[&str]) -> String {
 }
 
 /// Both ways out of an overlap with the table or a partition.
-fn remedies(placement: &Placement, spec: &gpt::Spec) -> String {
+fn remedies(placement: &Placement, sector: SectorSize, spec: &gpt::Spec) -> String {
     let end = placement.start.saturating_add(placement.written);
     let offset = offset_behind(end);
-    let limit = spec.skip.0.saturating_add(2).saturating_mul(SectorSize::B512.bytes());
+    let limit = spec.skip.0.saturating_add(2).saturating_mul(sector.bytes());
     let room = limit.saturating_sub(placement.start);
     let table = format!(
         "either move the table and the partitions behind the file: partition-offset = {offset} or larger in [overlay] \
@@ -242,7 +273,33 @@ fn offset_behind(end: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use imgcore::Sectors;
+    use talosimg::{Bootloader, Version, disk, release};
+
     use super::*;
+
+    #[test]
+    fn larger_sectors_move_the_table_onto_what_is_placed_by_bytes() {
+        let version = Version::parse("v1.13.9").unwrap();
+        let spec = disk::table(release::find(&version).unwrap(), Bootloader::SdBoot, 4 << 30, Sectors(20_480));
+        let area = |at_sector| Reserved { name: "environment".to_owned(), at_sector, sectors: 8 };
+        for (at_sector, expected) in [
+            (64, &[][..]),
+            (8, &["LBA 1-1, bytes 4096..8192) at install and at upgrade, on a disk with 4096-byte sectors"]),
+            (
+                20_482,
+                &[
+                    "GPT entry array (LBA 20482-20513, bytes 10486784..10503168) in the image, at install and at upgrade",
+                ],
+            ),
+        ] {
+            let (_, report) = prove(&spec, &[], &[area(at_sector)]).unwrap();
+            assert_eq!(report.iter().count(), expected.len(), "{at_sector}: {report:?}");
+            for (finding, words) in report.iter().zip(expected) {
+                assert!(finding.code == "LAY001" && finding.message.ends_with(words), "{finding}");
+            }
+        }
+    }
 
     #[test]
     fn the_offset_behind_the_seed_file_is_the_documented_one() {
