@@ -57,6 +57,8 @@ pub struct KernelInfo {
     pub release: String,
     /// The whole banner, with compiler and build date, cut at 512 bytes.
     pub banner: String,
+    /// Which of the texts that were asked for are in the kernel, in their order; see [`look`].
+    pub has: Vec<bool>,
 }
 
 /// How a kernel is packed.
@@ -141,8 +143,14 @@ impl fmt::Display for Format {
 /// What is no kernel gives `None` and an error that says what it is instead; a kernel whose release cannot be found
 /// gives `None` and a warning.
 pub fn release(kernel: &dyn ReadAt) -> (Option<KernelInfo>, Report) {
+    look(kernel, &[])
+}
+
+/// As [`release`], and whether the kernel holds certain texts, of up to 256 bytes each: the `compatible` string of a
+/// driver tells whose kernel it is. The whole kernel is read for that, unless there are no texts.
+pub fn look(kernel: &dyn ReadAt, texts: &[&[u8]]) -> (Option<KernelInfo>, Report) {
     let mut report = Report::new();
-    let info = examine(kernel, &mut report).unwrap_or_else(|finding| {
+    let info = examine(kernel, texts, &mut report).unwrap_or_else(|finding| {
         report.push(*finding);
         None
     });
@@ -151,21 +159,23 @@ pub fn release(kernel: &dyn ReadAt) -> (Option<KernelInfo>, Report) {
 
 type Step<T> = Result<T, Box<Finding>>;
 
-fn examine(kernel: &dyn ReadAt, report: &mut Report) -> Step<Option<KernelInfo>> {
+fn examine(kernel: &dyn ReadAt, texts: &[&[u8]], report: &mut Report) -> Step<Option<KernelInfo>> {
     let mut head = [0; 4096];
     let head = {
         let count = fill(&mut ReadAtCursor::new(kernel), &mut head).map_err(|error| unreadable(&error))?;
         head.get(..count).unwrap_or_default()
     };
     if is_image(head) {
-        let banner = find_banner(&mut ReadAtCursor::new(kernel), SEARCH_LIMIT).map_err(|error| unreadable(&error))?;
-        return Ok(finish(Format::Image, head, banner, report));
+        let found =
+            find_texts(&mut ReadAtCursor::new(kernel), SEARCH_LIMIT, texts).map_err(|error| unreadable(&error))?;
+        return Ok(finish(Format::Image, head, found, report));
     }
     if head.get(4..8) == Some(b"zimg".as_slice()) {
-        return zboot(kernel, head, report);
+        return zboot(kernel, head, texts, report);
     }
     if let Some(compression) = Compression::sniff(head) {
-        let packed = Packed { kernel, start: 0, size: kernel.size(), format: Format::Compressed(compression) };
+        let format = Format::Compressed(compression);
+        let packed = Packed { kernel, start: 0, size: kernel.size(), format, texts };
         return unpack(&packed, compression, report);
     }
     Err(Box::new(not_a_kernel(head)))
@@ -173,7 +183,7 @@ fn examine(kernel: &dyn ReadAt, report: &mut Report) -> Step<Option<KernelInfo>>
 
 /// Reads the header of an EFI zboot program (`drivers/firmware/efi/libstub/zboot-header.S`): at 8 the payload's offset,
 /// at 12 its size, at 24 the name of its compression.
-fn zboot(kernel: &dyn ReadAt, head: &[u8], report: &mut Report) -> Step<Option<KernelInfo>> {
+fn zboot(kernel: &dyn ReadAt, head: &[u8], texts: &[&[u8]], report: &mut Report) -> Step<Option<KernelInfo>> {
     let word = |at: usize| head.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_le_bytes(*bytes));
     let (start, size) = (u64::from(word(8)), u64::from(word(12)));
     let name: String =
@@ -198,7 +208,7 @@ fn zboot(kernel: &dyn ReadAt, head: &[u8], report: &mut Report) -> Step<Option<K
         );
         return Err(Box::new(Finding::error("TAL041", message).at(8..16).help("the file is cut off: fetch it again")));
     }
-    unpack(&Packed { kernel, start, size, format: Format::Zboot(compression) }, compression, report)
+    unpack(&Packed { kernel, start, size, format: Format::Zboot(compression), texts }, compression, report)
 }
 
 /// A compressed stream inside a file.
@@ -207,6 +217,7 @@ struct Packed<'a> {
     start: u64,
     size: u64,
     format: Format,
+    texts: &'a [&'a [u8]],
 }
 
 fn unpack(packed: &Packed<'_>, compression: Compression, report: &mut Report) -> Step<Option<KernelInfo>> {
@@ -254,11 +265,12 @@ fn unpack(packed: &Packed<'_>, compression: Compression, report: &mut Report) ->
         finding.message = format!("inside the {} payload: {}", compression.name(), finding.message);
         return Err(Box::new(finding));
     }
-    let banner = find_banner(&mut plain, SEARCH_LIMIT).map_err(|error| damaged(&error))?;
-    Ok(finish(packed.format, head, banner, report))
+    let found = find_texts(&mut plain, SEARCH_LIMIT, packed.texts).map_err(|error| damaged(&error))?;
+    Ok(finish(packed.format, head, found, report))
 }
 
-fn finish(format: Format, image_head: &[u8], banner: Option<String>, report: &mut Report) -> Option<KernelInfo> {
+fn finish(format: Format, image_head: &[u8], found: Found, report: &mut Report) -> Option<KernelInfo> {
+    let Found { banner, has } = found;
     let started_by_efi = match format {
         Format::Image => image_head.starts_with(b"MZ"),
         Format::Zboot(_) => true,
@@ -276,7 +288,7 @@ fn finish(format: Format, image_head: &[u8], banner: Option<String>, report: &mu
         let message = "no text \"Linux version …\" is in the kernel, so its release is unknown";
         report.push(Finding::warning("TAL043", message));
     }
-    Some(KernelInfo { format, release: release?, banner: banner? })
+    Some(KernelInfo { format, release: release?, banner: banner?, has })
 }
 
 fn is_image(head: &[u8]) -> bool {
@@ -316,9 +328,16 @@ fn unreadable(error: &io::Error) -> Box<Finding> {
     Box::new(Finding::error("TAL044", format!("the kernel cannot be read: {error}")))
 }
 
-/// The first banner with a release, or `None` at the end of the data or the search.
-fn find_banner(kernel: &mut dyn Read, limit: u64) -> io::Result<Option<String>> {
-    // The end of each window is kept, so that a banner across two windows is seen whole.
+/// What the search found.
+struct Found {
+    banner: Option<String>,
+    has: Vec<bool>,
+}
+
+/// The first banner with a release and which of the texts are there, up to the end of the data or the search.
+fn find_texts(kernel: &mut dyn Read, limit: u64, texts: &[&[u8]]) -> io::Result<Found> {
+    let mut found = Found { banner: None, has: vec![false; texts.len()] };
+    // The end of each window is kept, so that a text across two windows is seen whole.
     let mut window = vec![0; CHUNK.saturating_add(BANNER_LIMIT)];
     let (mut kept, mut total) = (0_usize, 0_u64);
     loop {
@@ -328,21 +347,32 @@ fn find_banner(kernel: &mut dyn Read, limit: u64) -> io::Result<Option<String>> 
         let last = filled < window.len() || total > limit;
         let bytes = window.get(..filled).unwrap_or_default();
         let searched = if last { filled } else { filled.saturating_sub(BANNER_LIMIT) };
-        let mut from = 0_usize;
-        while let Some(at) = find(bytes.get(from..).unwrap_or_default(), BANNER).and_then(|at| at.checked_add(from)) {
-            if at >= searched {
-                break;
-            }
-            if let Some(banner) = banner_at(bytes.get(at..).unwrap_or_default()) {
-                return Ok(Some(banner));
-            }
-            from = at.saturating_add(1);
+        if found.banner.is_none() {
+            found.banner = find_banner(bytes, searched);
         }
-        if last {
-            return Ok(None);
+        for (text, has) in texts.iter().zip(&mut found.has) {
+            *has = *has || find(bytes, text).is_some();
+        }
+        if last || (found.banner.is_some() && found.has.iter().all(|has| *has)) {
+            return Ok(found);
         }
         window.copy_within(searched..filled, 0);
         kept = filled.saturating_sub(searched);
+    }
+}
+
+/// The first banner with a release that starts among the first `searched` bytes.
+fn find_banner(bytes: &[u8], searched: usize) -> Option<String> {
+    let mut from = 0_usize;
+    loop {
+        let at = find(bytes.get(from..)?, BANNER)?.checked_add(from)?;
+        if at >= searched {
+            return None;
+        }
+        if let Some(banner) = banner_at(bytes.get(at..)?) {
+            return Some(banner);
+        }
+        from = at.checked_add(1)?;
     }
 }
 

@@ -53,6 +53,22 @@ fn zboot_of(name: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn texts_behind_the_banner_are_found_in_any_packing() {
+    let mut image = sample_image(RELEASE);
+    // Across the border of two windows, and at the very end.
+    image.resize(CHUNK + BANNER_LIMIT - 7, 0);
+    image.extend(b"rockchip,fiq-debugger\0");
+    image.resize(3 * CHUNK, 0);
+    image.extend(b"last");
+    let texts: [&[u8]; 4] = [b"rockchip,fiq-debugger", b"last", b"absent", b"Linux version"];
+    for bytes in [image.clone(), pack(Compression::Zstd, &image), zboot_of("gzip", &gzip(&image))] {
+        let (info, _) = look(&Blob::from_bytes("kernel", bytes), &texts);
+        let info = info.unwrap();
+        assert_eq!((info.release.as_str(), info.has), (RELEASE, vec![true, true, false, true]));
+    }
+}
+
+#[test]
 fn every_packing_gives_the_release() {
     let image = sample_image(RELEASE);
     let mut cases = vec![(Format::Image, image.clone(), "")];
@@ -207,7 +223,7 @@ fn a_reader_that_fails_is_a_finding() {
 
 #[test]
 fn an_endless_kernel_ends() {
-    assert_eq!(find_banner(&mut io::repeat(b'L'), 1 << 20).unwrap(), None);
+    assert_eq!(find_texts(&mut io::repeat(b'L'), 1 << 20, &[]).unwrap().banner, None);
 }
 
 #[test]
