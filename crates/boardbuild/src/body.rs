@@ -107,6 +107,13 @@ pub enum Place {
     },
     /// The sections of the stub are those of the unified kernel image.
     Stub,
+    /// The file `spi.bin`.
+    Spi,
+    /// Part of a device tree on the ESP.
+    Tree {
+        /// Its path.
+        path: String,
+    },
 }
 
 /// A finished plan.
@@ -175,6 +182,7 @@ impl Plan {
         let overlay_args = board.overlay.as_ref().map(|overlay| overlay.kernel_args.clone()).unwrap_or_default();
         let command_line = cmdline::build(target.release, &overlay_args, &request.kernel_args);
         report.extend(command_line.check().owned_by("kernel command line", 0));
+        report.extend(prove_flow(&target, board, front)?);
         let meta_bytes = if request.meta.is_empty() {
             None
         } else {
@@ -252,7 +260,7 @@ pub(crate) fn prove_layout(
     let (map, found) =
         layout::prove(&spec, &placements, &board.reserved).map_err(|error| too_small(&error).after(report.clone()))?;
     report.extend(found);
-    if placements.is_empty() && board.overlay.is_some() {
+    if placements.is_empty() && board.overlay.is_some() && front.spi.is_none() {
         report.push(
             Finding::warning("LAY006", "the image carries no boot loader in front of its partitions")
                 .of(board.name.clone())
@@ -260,6 +268,23 @@ pub(crate) fn prove_layout(
         );
     }
     Ok((spec, map))
+}
+
+/// Proves that the board's boot loader starts an image of this kind.
+pub(crate) fn prove_flow(target: &Target, board: &Board, front: &Front) -> Result<Report> {
+    let mut trees = Vec::new();
+    if let Some((path, input)) = &front.dtb {
+        let bytes = crate::front::read(input, crate::front::DTB_LIMIT)?;
+        trees.push(rkboot::flow::CarriedTree::new(format!("/{path}"), &bytes));
+    }
+    let carried = rkboot::flow::Carried {
+        efi_fallback_loader: true,
+        // systemd-boot finds the image of an upgrade by the variable LoaderEntryOneShot or LoaderEntryDefault.
+        needs_efi_variables: target.bootloader == Bootloader::SdBoot,
+        trees,
+        ..rkboot::flow::Carried::default()
+    };
+    Ok(front.chain.check(&carried, Some((board, front.scenario.as_deref()))))
 }
 
 fn too_small(error: &rawimg::Error) -> Error {
@@ -322,6 +347,9 @@ fn place_inputs(target: &Target, front: &Front, base: &BTreeMap<&'static str, In
     }
     if let Some((path, input)) = &front.dtb {
         inputs.push((input.clone(), input.sha256, Place::Esp { path: path.clone() }));
+    }
+    if let Some(input) = front.spi.as_ref().and_then(|spi| spi.input.as_ref()) {
+        inputs.push((input.clone(), input.sha256, Place::Spi));
     }
     for (role, input) in base {
         let section = |name: &str| Place::Uki { path: uki.clone(), section: name.to_owned() };

@@ -28,6 +28,7 @@ use crate::{
     record::{self, BUILD_JSON, InputRecord, MetaRecord, OutputRecord, Record},
     request::Request,
     rules,
+    spi::{SPI_BIN, SpiImage},
     store::{Store, canonical_json},
     verify,
 };
@@ -92,6 +93,13 @@ struct Start {
 impl Start {
     fn scenario(&self, request: &Request) -> Result<Option<(&str, &Scenario)>> {
         self.board.scenario(request.boot.as_deref())
+    }
+
+    /// Reads and checks the board's files.
+    fn front(&self, request: &Request) -> Result<Front> {
+        let option = self.board.spi.as_ref().and_then(|spi| request.options.get(&spi.option));
+        let spi_boot = option.is_some_and(|value| value == "true");
+        Front::read(&self.board, self.scenario(request)?, &self.board_inputs, spi_boot)
     }
 
     fn gather(request: &Request, context: &Context<'_>, with_base: bool) -> Result<Self> {
@@ -202,6 +210,13 @@ fn check_options(request: &Request, board: &Board) -> Result<()> {
         };
     };
     for (key, value) in &request.options {
+        if board.spi.as_ref().is_some_and(|spi| spi.option == *key) {
+            if ["true", "false"].contains(&value.as_str()) {
+                continue;
+            }
+            return Err(Error::usage(format!("--option {key}={value}: expected true or false"))
+                .or_help("true: the board starts from its SPI flash, and the image carries no boot loader of its own"));
+        }
         let own = overlay.options.get(key).map(String::as_str);
         let expected = own.or_else(|| (key == "board").then_some(board.name.as_str()));
         match expected {
@@ -214,7 +229,8 @@ fn check_options(request: &Request, board: &Board) -> Result<()> {
                 .or_help("leave the option out, or choose the board that has this value"));
             }
             None => {
-                let known = overlay.options.keys().map(String::as_str).chain(["board"]);
+                let spi = board.spi.iter().map(|spi| spi.option.as_str());
+                let known = overlay.options.keys().map(String::as_str).chain(["board"]).chain(spi);
                 let help = imgcore::nearest(key, known.clone()).map_or_else(
                     || format!("{} knows: {}", board.name, known.collect::<Vec<_>>().join(", ")),
                     |near| format!("did you mean {near}?"),
@@ -383,7 +399,7 @@ pub fn image(request: &Request, context: &Context<'_>) -> Result<Built> {
     let (target, found) = Target::decide(request, &start.board, &start.defaults.talos)?;
     let mut report = start.report.clone();
     report.extend(found);
-    let front = Front::read(&start.board, start.scenario(request)?, &start.board_inputs)?;
+    let front = start.front(request)?;
     let materials = Materials { board: &start.board, front: &front, base: start.base.clone(), epoch: start.epoch };
     let plan = Plan::make(target, request, &materials, &start.allowed, report)?;
     let mut built = Built {
@@ -414,6 +430,9 @@ pub fn image(request: &Request, context: &Context<'_>) -> Result<Built> {
     }
     for format in start.formats(request)? {
         record.images.push(write_image(&plan, format, request, context, &mut outputs)?);
+    }
+    if let Some(spi) = &front.spi {
+        record.spi = Some(write_spi(spi, &mut outputs)?);
     }
     // The files' bytes are the plan's, block by block; whether the plan is a sound image is asked of readers that know
     // nothing of the plan.
@@ -474,9 +493,10 @@ pub fn overlay(request: &Request, context: &Context<'_>) -> Result<Built> {
     let (target, found) = Target::decide(request, &start.board, &start.defaults.talos)?;
     let mut report = start.report.clone();
     report.extend(found);
-    let front = Front::read(&start.board, start.scenario(request)?, &start.board_inputs)?;
+    let front = start.front(request)?;
     report.extend(front.report.clone());
     let (_, layout) = body::prove_layout(&target, &start.board, &front, &mut report)?;
+    report.extend(body::prove_flow(&target, &start.board, &front)?);
     let report = start.allowed.apply(report);
     if report.has_errors() {
         return Err(Error::refused(report));
@@ -512,6 +532,12 @@ fn outputs_of(built: &mut Built, record: &Record) {
     built.outputs.extend(record.overlay.clone());
     built.outputs.extend(record.images.iter().cloned());
     built.outputs.extend(record.installer.clone());
+    built.outputs.extend(record.spi.clone());
+}
+
+fn write_spi(image: &SpiImage, outputs: &mut Outputs) -> Result<OutputRecord> {
+    let sha256 = outputs.write(SPI_BIN, &image.bytes)?;
+    Ok(OutputRecord { name: SPI_BIN.to_owned(), sha256, size: image.bytes.len() as u64 })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -663,6 +689,8 @@ fn new_record(request: &Request, start: &Start, front: &Front, plan: &Plan) -> R
         overlay: None,
         images: Vec::new(),
         installer: None,
+        spi: None,
+        boot_flow: front.chain.json(),
         allowed: start.allowed.codes().map(str::to_owned).collect(),
         warnings: record::warnings(&plan.report),
     }

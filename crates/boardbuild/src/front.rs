@@ -8,14 +8,15 @@ use crate::{
     board::{Board, SECTOR, Scenario},
     error::Result,
     inputs::Input,
-    proof::layout::Placement,
+    proof::{flow::Chain, layout::Placement},
+    spi::{self, SpiImage},
 };
 
 /// Boot files are a few MiB; more than this is another kind of file.
 pub(crate) const BOOT_FILE_LIMIT: u64 = 24 << 20;
 
 /// U-Boot refuses device trees over 4 MiB; a larger file is read only to say so.
-const DTB_LIMIT: u64 = 16 << 20;
+pub(crate) const DTB_LIMIT: u64 = 16 << 20;
 
 /// What a board brings.
 #[derive(Debug)]
@@ -24,6 +25,10 @@ pub(crate) struct Front {
     pub scenario: Option<String>,
     /// Boot files where they are written.
     pub boot_files: Vec<BootFile>,
+    /// The image for SPI flash, if the board has one.
+    pub spi: Option<SpiImage>,
+    /// The stages that start the image.
+    pub chain: Chain,
     /// Device tree and its path on the ESP.
     pub dtb: Option<(String, Input)>,
     /// What was found in them.
@@ -44,7 +49,8 @@ pub(crate) struct BootFile {
 }
 
 impl Front {
-    /// Reads and checks the board's files. `inputs` has one for every role of the scenario and the device tree.
+    /// Reads and checks the board's files. `inputs` has one for every role of the scenario and the device tree, and for
+    /// the SPI image if it is at hand. With `spi_boot` the boot loader is that in SPI flash, and no boot file is written.
     ///
     /// # Errors
     /// When a file cannot be read; what is wrong inside a file is in the report.
@@ -52,13 +58,35 @@ impl Front {
         board: &Board,
         scenario: Option<(&str, &Scenario)>,
         inputs: &BTreeMap<String, Input>,
+        spi_boot: bool,
     ) -> Result<Self> {
         let mut report = board.report.clone();
         let soc = board.soc.as_deref().and_then(rkboot::Soc::from_name);
         let mut boot_files = Vec::new();
+        let mut chain = Chain::default();
         for file in scenario.iter().flat_map(|(_, scenario)| &scenario.files) {
             if let Some(input) = inputs.get(&file.source) {
-                boot_files.push(BootFile::read(file, input, soc, &mut report)?);
+                let bytes = read(input, BOOT_FILE_LIMIT)?;
+                let boot_file = BootFile::new(file, input, &bytes, soc, &mut report)?;
+                chain.add(&file.source, 0, &boot_file.placement.file, &bytes);
+                boot_files.push(boot_file);
+            }
+        }
+        let mut spi = None;
+        if let Some(wanted) = &board.spi {
+            spi = match inputs.get(&wanted.source) {
+                Some(input) => Some(SpiImage::given(input, read(input, BOOT_FILE_LIMIT)?)),
+                None => spi::derive(soc, &boot_files, &mut report)?,
+            };
+            if let Some(image) = &spi {
+                report.extend(image.prove(wanted, soc));
+            }
+        }
+        if spi_boot {
+            boot_files.clear();
+            chain = Chain::default();
+            if let Some(image) = &spi {
+                chain.add(&image.name, 0, &image.file, &image.bytes);
             }
         }
         let mut dtb = None;
@@ -69,7 +97,7 @@ impl Front {
             report.extend(check_dtb(&bytes, wanted).owned_by(&wanted.source, 0));
             dtb = Some((format!("dtb/{}", wanted.path), input.clone()));
         }
-        Ok(Self { scenario: scenario.map(|(name, _)| name.to_owned()), boot_files, dtb, report })
+        Ok(Self { scenario: scenario.map(|(name, _)| name.to_owned()), boot_files, spi, chain, dtb, report })
     }
 
     /// Where the boot files go.
@@ -79,13 +107,13 @@ impl Front {
 }
 
 impl BootFile {
-    fn read(
+    fn new(
         file: &crate::board::BootFile,
         input: &Input,
+        bytes: &[u8],
         soc: Option<rkboot::Soc>,
         report: &mut Report,
     ) -> Result<Self> {
-        let bytes = read(input, BOOT_FILE_LIMIT)?;
         if bytes.is_empty() {
             report.push(
                 Finding::error("SRC005", "the file is empty")
@@ -93,7 +121,7 @@ impl BootFile {
                     .help("the board would find nothing to start; fetch the file again"),
             );
         }
-        let (examined, findings) = rkboot::examine(&bytes, soc);
+        let (examined, findings) = rkboot::examine(bytes, soc);
         report.extend(findings.owned_by(&file.source, 0));
         let mut length = bytes.len() as u64;
         if file.trim_copies {
@@ -121,7 +149,7 @@ impl BootFile {
 }
 
 /// Reads an input whole, if it is as small as inputs of its kind are.
-fn read(input: &Input, limit: u64) -> Result<Vec<u8>> {
+pub(crate) fn read(input: &Input, limit: u64) -> Result<Vec<u8>> {
     input.blob.read_all(limit).map_err(|error| {
         if error.kind() != std::io::ErrorKind::FileTooLarge {
             return error.into();

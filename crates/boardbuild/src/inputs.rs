@@ -92,6 +92,18 @@ impl<'a> Resolver<'a> {
                 Err(error) => return Err(error),
             }
         }
+        // Without an image of its own the flash gets one made of the boot files.
+        if let Some(spi) = &board.spi
+            && (self.request.sources.contains_key(&spi.source) || board.sources.contains_key(&spi.source))
+        {
+            match self.board_input(&spi.source) {
+                Ok(input) => {
+                    inputs.insert(spi.source.clone(), input);
+                }
+                Err(error) if error.exit() == Exit::Input => missing = Some(join(missing, error)),
+                Err(error) => return Err(error),
+            }
+        }
         missing.map_or(Ok(inputs), Err)
     }
 

@@ -36,6 +36,7 @@ mod request;
 pub mod rules;
 mod schema;
 mod show;
+mod spi;
 mod store;
 mod toml_text;
 mod verify;

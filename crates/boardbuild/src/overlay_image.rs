@@ -50,7 +50,12 @@ pub(crate) fn describe(board: &Board, overlay: &Overlay, front: &Front) -> Overl
             name: board.name.clone(),
             options,
             partition_offset: overlay.partition_offset,
-            spi: None,
+            spi: board.spi.iter().zip(&front.spi).map(|(spi, image)| overlay::SpiFile {
+                digest: image.digest,
+                option: spi.option.clone(),
+                path: spi_path(board),
+                size: image.blob.size(),
+            }).next(),
         }],
         name: overlay.name.clone(),
         schema: overlay::SCHEMA,
@@ -61,6 +66,11 @@ pub(crate) fn describe(board: &Board, overlay: &Overlay, front: &Front) -> Overl
 /// bytes.
 fn boot_file_path(board: &Board, role: &str) -> String {
     format!("arm64/u-boot/{}/{role}.img", board.name)
+}
+
+/// Where the image for SPI flash lies below `artifacts/`.
+fn spi_path(board: &Board) -> String {
+    format!("arm64/u-boot/{}/{}", board.name, crate::spi::SPI_BIN)
 }
 
 /// Plans the archive.
@@ -91,6 +101,9 @@ pub(crate) fn plan(
     for file in &front.boot_files {
         let path = format!("artifacts/{}", boot_file_path(board, &file.input.name));
         entries.push(Entry::file(path, 0o644, file.blob.clone()));
+    }
+    if let Some(spi) = &front.spi {
+        entries.push(Entry::file(format!("artifacts/{}", spi_path(board)), 0o644, spi.blob.clone()));
     }
     if let Some((path, input)) = &front.dtb {
         entries.push(Entry::file(format!("artifacts/arm64/{path}"), 0o644, input.blob.clone()));

@@ -51,6 +51,12 @@ pub struct Record {
     pub images: Vec<OutputRecord>,
     /// The installer image, if one was built.
     pub installer: Option<OutputRecord>,
+    /// The image for SPI flash, if the board has such flash.
+    #[serde(default)]
+    pub spi: Option<OutputRecord>,
+    /// The stages that start the image, as far as they are known.
+    #[serde(default)]
+    pub boot_flow: serde_json::Value,
     /// Codes that `--allow` named.
     pub allowed: Vec<String>,
     /// Codes of all warnings, sorted, without repeats.

@@ -39,6 +39,10 @@ pub const RULES: &[(&str, Severity, &str, bool)] = &[
         "no boot file lies in front of the partitions: the board needs one from elsewhere",
         false,
     ),
+    ("LAY010", Severity::Error, "the image for SPI flash is larger than the flash", false),
+    ("LAY011", Severity::Error, "the image for SPI flash has no idblock where the BootROM looks for it", false),
+    ("LAY012", Severity::Error, "two parts of the image for SPI flash claim the same bytes", false),
+    ("LAY013", Severity::Warning, "no image for SPI flash could be made of the boot files", false),
     ("OVL101", Severity::Warning, "the overlay image lacks the installer executable of an architecture", false),
     ("OVL102", Severity::Error, "an architecture that --require-arch names is missing in the overlay image", false),
     ("OVL103", Severity::Warning, "no overlay image: no installer executable could be built or was given", false),
@@ -68,7 +72,7 @@ pub const RULES: &[(&str, Severity, &str, bool)] = &[
 ];
 
 /// Library codes whose errors are the board's or the user's to judge: nothing is damaged.
-const ALLOWABLE: &[&str] = &["DTB080", "DTB081", "DTB082", "DTB087", "DTB088", "IDB012", "IDB019", "IDB024"];
+const ALLOWABLE: &[&str] = &["DTB080", "DTB081", "DTB082", "DTB087", "DTB088", "FLW001", "FLW008", "FLW015", "IDB012", "IDB019", "IDB024"];
 
 /// What to do about a code.
 pub const CURES: Cures = &[];

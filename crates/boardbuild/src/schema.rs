@@ -31,6 +31,10 @@ fn output() -> Value {
     object(&json!({ "name": string(), "sha256": digest(), "size": count() }))
 }
 
+fn answer() -> Value {
+    json!({ "enum": ["yes", "no", "unknown"] })
+}
+
 fn range() -> Value {
     object(&json!({ "owner": string(), "start": count(), "end": count() }))
 }
@@ -52,7 +56,7 @@ fn build() -> Value {
         "properties": {
             "name": string(), "sha256": digest(), "size": count(), "origin": string(), "licence": string(),
             "written": digest(),
-            "place": { "type": "object", "properties": { "in": { "enum": ["disk", "esp", "uki", "stub"] } }, "required": ["in"] },
+            "place": { "type": "object", "properties": { "in": { "enum": ["disk", "esp", "uki", "stub", "spi", "tree"] } }, "required": ["in"] },
         },
         "required": ["name", "sha256", "size", "origin", "written", "place"],
         "additionalProperties": false,
@@ -77,6 +81,16 @@ fn build() -> Value {
         "overlay": nullable(&output()),
         "images": list(&output()),
         "installer": nullable(&output()),
+        "spi": nullable(&output()),
+        "bootFlow": nullable(&object(&json!({
+            "scenario": nullable(&string()),
+            "firstStage": nullable(&object(&json!({ "kind": string(), "version": nullable(&string()) }))),
+            "secondStage": object(&json!({
+                "kind": string(), "version": nullable(&string()), "efi": answer(), "extlinux": answer(),
+                "bootScripts": answer(), "android": answer(), "efiVariables": string(), "fdtfile": nullable(&string()),
+                "targets": list(&string()),
+            })),
+        }))),
         "allowed": list(&string()),
         "warnings": list(&string()),
     }))

@@ -1,3 +1,4 @@
 //! What is proved before anything is written.
 
+pub(crate) mod flow;
 pub mod layout;
