@@ -139,6 +139,9 @@ pub struct Spi {
     /// Size of the flash in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// Where the SPL looks for the second stage in the flash, in bytes, if not where boards of the SoC have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit_offset: Option<u64>,
     /// The installer's option that leaves the boot files out because U-Boot starts from the flash.
     #[serde(default = "spi_option")]
     pub option: String,

@@ -214,8 +214,9 @@ fn check_options(request: &Request, board: &Board) -> Result<()> {
             if ["true", "false"].contains(&value.as_str()) {
                 continue;
             }
-            return Err(Error::usage(format!("--option {key}={value}: expected true or false"))
-                .or_help("true: the board starts from its SPI flash, and the image carries no boot loader of its own"));
+            return Err(Error::usage(format!("--option {key}={value}: expected true or false")).or_help(
+                "true: the board starts from its SPI flash, and the image carries no boot loader of its own",
+            ));
         }
         let own = overlay.options.get(key).map(String::as_str);
         let expected = own.or_else(|| (key == "board").then_some(board.name.as_str()));

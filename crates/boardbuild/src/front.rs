@@ -76,7 +76,7 @@ impl Front {
         if let Some(wanted) = &board.spi {
             spi = match inputs.get(&wanted.source) {
                 Some(input) => Some(SpiImage::given(input, read(input, BOOT_FILE_LIMIT)?)),
-                None => spi::derive(soc, &boot_files, &mut report)?,
+                None => spi::derive(wanted, soc, &boot_files, &mut report)?,
             };
             if let Some(image) = &spi {
                 report.extend(image.prove(wanted, soc));

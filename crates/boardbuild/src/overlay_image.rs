@@ -50,12 +50,17 @@ pub(crate) fn describe(board: &Board, overlay: &Overlay, front: &Front) -> Overl
             name: board.name.clone(),
             options,
             partition_offset: overlay.partition_offset,
-            spi: board.spi.iter().zip(&front.spi).map(|(spi, image)| overlay::SpiFile {
-                digest: image.digest,
-                option: spi.option.clone(),
-                path: spi_path(board),
-                size: image.blob.size(),
-            }).next(),
+            spi: board
+                .spi
+                .iter()
+                .zip(&front.spi)
+                .map(|(spi, image)| overlay::SpiFile {
+                    digest: image.digest,
+                    option: spi.option.clone(),
+                    path: spi_path(board),
+                    size: image.blob.size(),
+                })
+                .next(),
         }],
         name: overlay.name.clone(),
         schema: overlay::SCHEMA,

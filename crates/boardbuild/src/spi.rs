@@ -60,20 +60,23 @@ impl SpiImage {
         let size = self.bytes.len() as u64;
         if size > flash {
             report.push(
-                Finding::error("LAY010", format!("{} has {}, the SPI flash {}", self.name, ByteSize(size), ByteSize(flash)))
-                    .at(flash..size)
-                    .of(self.name.clone())
-                    .help("take the image that was built for the flash (u-boot-rockchip-spi.bin), or correct spi.size"),
+                Finding::error(
+                    "LAY010",
+                    format!("{} has {}, the SPI flash {}", self.name, ByteSize(size), ByteSize(flash)),
+                )
+                .at(flash..size)
+                .of(self.name.clone())
+                .help("take the image that was built for the flash (u-boot-rockchip-spi.bin), or correct spi.size"),
             );
         }
-        match (soc, self.idblock_start()) {
-            (Some(soc), Some(start)) if start != rkboot::combined::spi_offset(soc) => report.push(
+        let expected = soc.and_then(|soc| Some((soc, rkboot::combined::spi_idblock_offset(soc)?)));
+        match (expected, self.idblock_start()) {
+            (Some((soc, expected)), Some(start)) if start != expected => report.push(
                 Finding::error(
                     "LAY011",
                     format!(
-                        "the idblock of {} is at byte {start:#x}, the BootROM of {soc} looks at {:#x} in SPI flash",
+                        "the idblock of {} is at byte {start:#x}, the BootROM of {soc} looks at {expected:#x} in SPI flash",
                         self.name,
-                        rkboot::combined::spi_offset(soc)
                     ),
                 )
                 .at(start..start.saturating_add(512))
@@ -118,7 +121,12 @@ impl SpiImage {
 ///
 /// # Errors
 /// When a boot file cannot be read.
-pub(crate) fn derive(soc: Option<rkboot::Soc>, files: &[BootFile], report: &mut Report) -> Result<Option<SpiImage>> {
+pub(crate) fn derive(
+    spi: &Spi,
+    soc: Option<rkboot::Soc>,
+    files: &[BootFile],
+    report: &mut Report,
+) -> Result<Option<SpiImage>> {
     let mut idblock = None;
     let mut fit = None;
     for file in files {
@@ -141,17 +149,14 @@ pub(crate) fn derive(soc: Option<rkboot::Soc>, files: &[BootFile], report: &mut 
         }
     }
     let (Some(soc), Some(idblock), Some(fit)) = (soc, idblock, fit) else { return Ok(None) };
-    match rkboot::combined::spi(soc, &idblock, &fit, None) {
-        Ok(image) => {
-            let mut bytes = Vec::new();
-            image.write_to(&mut bytes)?;
-            Ok(Some(SpiImage::new("spi", None, bytes)))
-        }
+    let options = rkboot::combined::SpiOptions { fit_offset: spi.fit_offset, flash_size: spi.size };
+    match rkboot::combined::plan_spi(soc, &idblock, &fit, &options) {
+        Ok(image) => Ok(Some(SpiImage::new(&spi.source, None, image.to_bytes()))),
         Err(error) => {
             report.push(
-                Finding::warning("LAY013", format!("no {SPI_BIN}: {error}"))
-                    .of("spi")
-                    .help("give the image that U-Boot's build makes for the flash: --source spi=u-boot-rockchip-spi.bin"),
+                Finding::warning("LAY013", format!("no {SPI_BIN}: {error}")).of("spi").help(
+                    "give the image that U-Boot's build makes for the flash: --source spi=u-boot-rockchip-spi.bin",
+                ),
             );
             Ok(None)
         }

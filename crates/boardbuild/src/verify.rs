@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Exit, Result},
     files::FileSource,
     front::check_dtb,
-    proof::layout::finding_on_disk,
+    proof::{flow::Chain, layout::finding_on_disk},
     record::{BUILD_JSON, InputRecord, Record},
 };
 
@@ -61,6 +61,10 @@ pub(crate) struct Examined {
     pub layout: Layout,
     /// Boot files in front of the partitions: first byte and what it is.
     pub boot_files: Vec<(u64, rkboot::BootFile)>,
+    /// The stages that start the image.
+    pub chain: Chain,
+    /// Device trees of the ESP.
+    pub trees: Vec<rkboot::flow::CarriedTree>,
     /// Files of the ESP: path and size.
     pub esp: Vec<(String, u64)>,
     /// Kernel command line of the first unified kernel image.
@@ -78,6 +82,9 @@ const BOOT_PLACES: [u64; 2] = [64 * SECTOR, 16_384 * SECTOR];
 /// A boot file is looked at up to here: the largest that a board file can place at the last of those sectors.
 const BOOT_AREA: u64 = 16_384 * SECTOR + crate::front::BOOT_FILE_LIMIT;
 
+/// Device trees of an ESP that are looked into: more than any image carries for one board.
+const TREES: usize = 64;
+
 /// Small files that are read whole.
 const SMALL: u64 = 16 << 20;
 
@@ -93,6 +100,8 @@ pub(crate) fn examine(disk: &dyn ReadAt, record: Option<&Record>) -> Result<Exam
         layout: table.as_ref().map(gpt::Disk::layout).unwrap_or_default(),
         table,
         boot_files: Vec::new(),
+        chain: Chain::default(),
+        trees: Vec::new(),
         esp: Vec::new(),
         command_line: None,
         version: None,
@@ -130,6 +139,7 @@ pub(crate) fn examine(disk: &dyn ReadAt, record: Option<&Record>) -> Result<Exam
     if let Some(record) = record {
         check_boot_inputs(disk, record, &mut report)?;
     }
+    report.extend(examined.chain.check(&examined.carried(), None));
     examined.report = report;
     Ok(examined)
 }
@@ -165,8 +175,10 @@ impl Examined {
             let whole = probe.copies.iter().map(|copy| copy.end).max().unwrap_or(0).max(probe.content_end);
             let whole =
                 usize::try_from(whole.div_ceil(SECTOR).saturating_mul(SECTOR)).unwrap_or(usize::MAX).min(bytes.len());
-            let (file, found) = rkboot::examine(bytes.get(..whole).unwrap_or_default(), None);
+            let bytes = bytes.get(..whole).unwrap_or_default();
+            let (file, found) = rkboot::examine(bytes, None);
             report.extend(found.owned_by(&name, start));
+            self.chain.add(&name, start, &file, bytes);
             let mut layout = Layout::new();
             for (number, copy) in file.copies.iter().enumerate() {
                 let owner = if file.copies.len() > 1 { format!("{name} copy {}", number + 1) } else { name.clone() };
@@ -177,6 +189,21 @@ impl Examined {
         }
         report.extend(self.layout.overlaps().iter().map(finding_on_disk));
         Ok(())
+    }
+
+    /// What a boot loader finds to start.
+    fn carried(&self) -> rkboot::flow::Carried {
+        let has = |wanted: &str| self.esp.iter().any(|(path, _)| path.eq_ignore_ascii_case(wanted));
+        let partition = |name: &str| self.table.as_ref().is_some_and(|table| table.partition(name).is_some());
+        rkboot::flow::Carried {
+            efi_fallback_loader: has(boot::SD_BOOT_PATH),
+            extlinux: has("extlinux/extlinux.conf"),
+            boot_script: has("boot.scr") || has("boot.scr.uimg"),
+            android: partition("boot") || partition("boot_a"),
+            // GRUB keeps its choice in a file; systemd-boot, which starts what lies in EFI/Linux, in a variable.
+            needs_efi_variables: self.esp.iter().any(|(path, _)| is_uki(path)),
+            trees: self.trees.clone(),
+        }
     }
 
     fn esp(
@@ -212,6 +239,18 @@ impl Examined {
                 )
                 .of("partition EFI"),
             );
+        }
+        let is_tree = |path: &str| path.to_ascii_lowercase().ends_with(".dtb");
+        for (path, size) in self.esp.iter().filter(|(path, _)| is_tree(path)).take(TREES) {
+            let named = rkboot::flow::CarriedTree::named(format!("/{path}"));
+            self.trees.push(match volume.open(part, path) {
+                Some(file) if *size <= SMALL => {
+                    let mut bytes = vec![0; usize::try_from(*size).unwrap_or(0)];
+                    file.read_exact_at(0, &mut bytes)?;
+                    rkboot::flow::CarriedTree::new(named.path, &bytes)
+                }
+                _ => rkboot::flow::CarriedTree { size: Some(*size), ..named },
+            });
         }
         for path in &images {
             let Some(file) = volume.open(part, path) else { continue };
@@ -538,6 +577,9 @@ pub(crate) fn describe(examined: &Examined, size: u64) -> String {
             ByteSize(file.content_end)
         );
     }
+    if let Some(flow) = examined.chain.describe() {
+        let _ = writeln!(text, "boot flow: {flow}");
+    }
     for (path, size) in &examined.esp {
         let _ = writeln!(text, "ESP: {path}, {}", ByteSize(*size));
     }
@@ -559,6 +601,7 @@ fn result(examined: &Examined, size: u64, record: Option<&Record>) -> serde_json
         "kind": "disk",
         "size": size,
         "layout": ranges,
+        "bootFlow": examined.chain.json(),
         "esp": examined.esp.iter().map(|(path, size)| json!({ "path": path, "size": size })).collect::<Vec<_>>(),
         "talos": examined.version,
         "commandLine": examined.command_line,
