@@ -182,6 +182,20 @@ enum Place {
     Plain(u64),
 }
 
+/// Where the BootROM of a SoC looks for the idblock in SPI flash, in bytes; `None` where that is not known.
+///
+/// ```
+/// use rkboot::{Soc, combined::spi_idblock_offset};
+///
+/// assert_eq!((spi_idblock_offset(Soc::Rk3399), spi_idblock_offset(Soc::Rk3588)), (Some(0), Some(0x8000)));
+/// ```
+pub fn spi_idblock_offset(soc: Soc) -> Option<u64> {
+    match spi_layout(soc)?.0 {
+        Place::Spread => Some(0),
+        Place::Plain(offset) => Some(offset),
+    }
+}
+
 /// Where the BootROM reads the idblock, and where the boards of the SoC have the FIT.
 ///
 /// `simple-bin-spi` in U-Boot's `*-u-boot.dtsi`, `CONFIG_SYS_SPI_U_BOOT_OFFS` of the defconfigs (v2026.01).
