@@ -90,6 +90,19 @@ pub struct Dtb {
     /// Devices that must be enabled, as words or node paths.
     #[serde(default)]
     pub require: Vec<String>,
+    /// Roles of overlays (`.dtbo`), applied in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overlays: Vec<String>,
+    /// Changes made after the overlays, in the words of `dtbtool edit`: `enable /serial@feb50000`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<String>,
+}
+
+impl Dtb {
+    /// Every role of an input.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.source.as_str()).chain(self.overlays.iter().map(String::as_str))
+    }
 }
 
 fn dtb_role() -> String {
@@ -284,6 +297,15 @@ impl Board {
         {
             fail(Some(dtb.span()), &format!("dtb.path {wrong}: {}", dtb.get_ref().path), "write `rockchip/NAME.dtb`");
         }
+        if let Some(dtb) = &toml.dtb {
+            for text in &dtb.get_ref().edits {
+                if let Err(error) = dtbtool::Edit::parse(text) {
+                    let help = "write `enable NODE`, `disable NODE`, `delete NODE [PROPERTY]`, `set NODE PROPERTY VALUE` or \
+                                `local-mac-address NODE ADDRESS`; a node is a path, &label or an alias";
+                    fail(Some(dtb.span()), &format!("dtb.edits: {error}"), help);
+                }
+            }
+        }
         if let Some(overlay) = &toml.overlay
             && !is_name(&overlay.get_ref().name)
         {
@@ -363,7 +385,7 @@ impl Board {
     /// Every role that some scenario, the device tree or the SPI flash names.
     pub fn roles(&self) -> std::collections::BTreeSet<&str> {
         let files = self.boot.values().flat_map(|scenario| &scenario.files).map(|file| file.source.as_str());
-        let dtb = self.dtb.iter().map(|dtb| dtb.source.as_str());
+        let dtb = self.dtb.iter().flat_map(Dtb::roles);
         files.chain(dtb).chain(self.spi.iter().map(|spi| spi.source.as_str())).collect()
     }
 

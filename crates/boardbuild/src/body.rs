@@ -182,7 +182,7 @@ impl Plan {
         let overlay_args = board.overlay.as_ref().map(|overlay| overlay.kernel_args.clone()).unwrap_or_default();
         let command_line = cmdline::build(target.release, &overlay_args, &request.kernel_args);
         report.extend(command_line.check().owned_by("kernel command line", 0));
-        report.extend(prove_flow(&target, board, front)?);
+        report.extend(prove_flow(&target, board, front));
         let meta_bytes = if request.meta.is_empty() {
             None
         } else {
@@ -208,8 +208,7 @@ impl Plan {
         };
         let uki = boot::uki(target.release, &target.version, &assets, &command_line, *epoch)
             .map_err(|error| refuse(&error))?;
-        let extra: Vec<(String, Blob)> =
-            front.dtb.iter().map(|(path, input)| (path.clone(), input.blob.clone())).collect();
+        let extra: Vec<(String, Blob)> = front.dtb.iter().map(|tree| (tree.path.clone(), tree.blob.clone())).collect();
         let tree = boot::esp(target.release, &target.version, uki, sd_boot.blob.clone(), &extra)
             .map_err(|error| refuse(&error))?;
 
@@ -271,11 +270,10 @@ pub(crate) fn prove_layout(
 }
 
 /// Proves that the board's boot loader starts an image of this kind.
-pub(crate) fn prove_flow(target: &Target, board: &Board, front: &Front) -> Result<Report> {
+pub(crate) fn prove_flow(target: &Target, board: &Board, front: &Front) -> Report {
     let mut trees = Vec::new();
-    if let Some((path, input)) = &front.dtb {
-        let bytes = crate::front::read(input, crate::front::DTB_LIMIT)?;
-        trees.push(rkboot::flow::CarriedTree::new(format!("/{path}"), &bytes));
+    if let Some(tree) = &front.dtb {
+        trees.push(rkboot::flow::CarriedTree::new(format!("/{}", tree.path), &tree.bytes));
     }
     let carried = rkboot::flow::Carried {
         efi_fallback_loader: true,
@@ -284,7 +282,7 @@ pub(crate) fn prove_flow(target: &Target, board: &Board, front: &Front) -> Resul
         trees,
         ..rkboot::flow::Carried::default()
     };
-    Ok(front.chain.check(&carried, Some((board, front.scenario.as_deref()))))
+    front.chain.check(&carried, Some((board, front.scenario.as_deref())))
 }
 
 fn too_small(error: &rawimg::Error) -> Error {
@@ -345,8 +343,11 @@ fn place_inputs(target: &Target, front: &Front, base: &BTreeMap<&'static str, In
         let place = Place::Disk { start: file.placement.start, length: file.placement.written };
         inputs.push((file.input.clone(), file.digest, place));
     }
-    if let Some((path, input)) = &front.dtb {
-        inputs.push((input.clone(), input.sha256, Place::Esp { path: path.clone() }));
+    if let Some(tree) = &front.dtb {
+        inputs.push((tree.input.clone(), tree.digest, Place::Esp { path: tree.path.clone() }));
+        for overlay in &tree.overlays {
+            inputs.push((overlay.clone(), overlay.sha256, Place::Tree { path: tree.path.clone() }));
+        }
     }
     if let Some(input) = front.spi.as_ref().and_then(|spi| spi.input.as_ref()) {
         inputs.push((input.clone(), input.sha256, Place::Spi));

@@ -497,7 +497,7 @@ pub fn overlay(request: &Request, context: &Context<'_>) -> Result<Built> {
     let front = start.front(request)?;
     report.extend(front.report.clone());
     let (_, layout) = body::prove_layout(&target, &start.board, &front, &mut report)?;
-    report.extend(body::prove_flow(&target, &start.board, &front)?);
+    report.extend(body::prove_flow(&target, &start.board, &front));
     let report = start.allowed.apply(report);
     if report.has_errors() {
         return Err(Error::refused(report));

@@ -10,13 +10,11 @@ use crate::{
     inputs::Input,
     proof::{flow::Chain, layout::Placement},
     spi::{self, SpiImage},
+    tree::BoardTree,
 };
 
 /// Boot files are a few MiB; more than this is another kind of file.
 pub(crate) const BOOT_FILE_LIMIT: u64 = 24 << 20;
-
-/// U-Boot refuses device trees over 4 MiB; a larger file is read only to say so.
-pub(crate) const DTB_LIMIT: u64 = 16 << 20;
 
 /// What a board brings.
 #[derive(Debug)]
@@ -29,8 +27,8 @@ pub(crate) struct Front {
     pub spi: Option<SpiImage>,
     /// The stages that start the image.
     pub chain: Chain,
-    /// Device tree and its path on the ESP.
-    pub dtb: Option<(String, Input)>,
+    /// The device tree.
+    pub dtb: Option<BoardTree>,
     /// What was found in them.
     pub report: Report,
 }
@@ -89,14 +87,10 @@ impl Front {
                 chain.add(&image.name, 0, &image.file, &image.bytes);
             }
         }
-        let mut dtb = None;
-        if let Some(wanted) = &board.dtb
-            && let Some(input) = inputs.get(&wanted.source)
-        {
-            let bytes = read(input, DTB_LIMIT)?;
-            report.extend(check_dtb(&bytes, wanted).owned_by(&wanted.source, 0));
-            dtb = Some((format!("dtb/{}", wanted.path), input.clone()));
-        }
+        let dtb = match &board.dtb {
+            Some(wanted) => BoardTree::read(wanted, inputs, &mut report)?,
+            None => None,
+        };
         Ok(Self { scenario: scenario.map(|(name, _)| name.to_owned()), boot_files, spi, chain, dtb, report })
     }
 

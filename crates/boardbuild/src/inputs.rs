@@ -83,7 +83,7 @@ impl<'a> Resolver<'a> {
         let files = scenario.into_iter().flat_map(|scenario| &scenario.files).map(|file| file.source.as_str());
         let mut inputs = BTreeMap::new();
         let mut missing: Option<Error> = None;
-        for role in files.chain(board.dtb.iter().map(|dtb| dtb.source.as_str())) {
+        for role in files.chain(board.dtb.iter().flat_map(crate::board::Dtb::roles)) {
             match self.board_input(role) {
                 Ok(input) => {
                     inputs.insert(role.to_owned(), input);

@@ -39,6 +39,7 @@ mod show;
 mod spi;
 mod store;
 mod toml_text;
+mod tree;
 mod verify;
 
 pub use build::{ARCH, Built, Context, SHA256SUMS, image, overlay};

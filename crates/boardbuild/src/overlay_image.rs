@@ -36,11 +36,11 @@ pub(crate) fn describe(board: &Board, overlay: &Overlay, front: &Front) -> Overl
         path: boot_file_path(board, &file.input.name),
         size: file.blob.size(),
     });
-    let esp = front.dtb.iter().map(|(path, input)| overlay::EspFile {
-        destination: path.clone(),
-        digest: input.sha256,
-        path: format!("arm64/{path}"),
-        size: input.blob.size(),
+    let esp = front.dtb.iter().map(|tree| overlay::EspFile {
+        destination: tree.path.clone(),
+        digest: tree.digest,
+        path: format!("arm64/{}", tree.path),
+        size: tree.blob.size(),
     });
     OverlayJson {
         boards: vec![overlay::Board {
@@ -110,8 +110,8 @@ pub(crate) fn plan(
     if let Some(spi) = &front.spi {
         entries.push(Entry::file(format!("artifacts/{}", spi_path(board)), 0o644, spi.blob.clone()));
     }
-    if let Some((path, input)) = &front.dtb {
-        entries.push(Entry::file(format!("artifacts/arm64/{path}"), 0o644, input.blob.clone()));
+    if let Some(tree) = &front.dtb {
+        entries.push(Entry::file(format!("artifacts/arm64/{}", tree.path), 0o644, tree.blob.clone()));
     }
     // Both platforms share this layer; the executable alone is in the second.
     let artifacts = layer::build(&entries, epoch).map_err(|error| pack_error(&error))?;

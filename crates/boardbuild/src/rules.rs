@@ -63,6 +63,7 @@ pub const RULES: &[(&str, Severity, &str, bool)] = &[
         true,
     ),
     ("VER004", Severity::Error, "a device tree that no reader accepts", false),
+    ("VER005", Severity::Error, "the device tree cannot be changed as the board file says", false),
     ("VFY001", Severity::Error, "a written output does not read back as planned", false),
     ("VFY002", Severity::Error, "the image does not hold what the board file says", true),
     ("VFY003", Severity::Error, "an input recorded in build.json is not in the image", false),

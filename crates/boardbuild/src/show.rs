@@ -56,6 +56,8 @@ pub fn show(home: &Home, name: &str, talos: Option<&str>, boot: Option<&str>) ->
         line("device tree", &format!("dtb/{}", dtb.path));
         line("  compatible", &dtb.compatible.join(" or "));
         line("  must be enabled", &dtb.require.join(", "));
+        line("  overlays", &dtb.overlays.join(", "));
+        line("  edits", &dtb.edits.join("; "));
     }
     if let Some(overlay) = &board.overlay {
         line("overlay", &overlay.name);
