@@ -36,6 +36,7 @@
 
 mod binding;
 mod board;
+pub mod check;
 pub mod diff;
 mod dts;
 pub mod edit;

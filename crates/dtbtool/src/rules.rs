@@ -2,14 +2,32 @@
 
 use imgcore::Severity;
 
-use crate::error::ErrorKind;
+use crate::{check, error::ErrorKind};
 
 /// Code, level and meaning of every finding of this crate. Codes are never reused.
 ///
 /// DTB001 to DTB049 are about what a reader can follow: [`Fdt::parse`](crate::Fdt::parse) refuses a tree exactly when
 /// [`scan`](crate::scan) has an error among them. DTB050 to DTB079 are about the contents of a readable tree, DTB080
-/// to DTB099 about what a board expects of its tree.
-pub const RULES: &[(&str, Severity, &str)] = &[
+/// to DTB099 and DTB200 to DTB219 about what a board expects of its tree, DTB220 to DTB239 about overlays and edits.
+/// DTB100 to DTB188 are the checks of dtc, listed in [`check::CHECKS`](crate::check::CHECKS).
+pub const RULES: &[Rule] = &join::<Rule, { OWN.len() + check::CHECKS.len() }>(OWN, &check::rule_rows());
+
+type Rule = (&'static str, Severity, &'static str);
+type Cure = (&'static str, &'static str);
+
+/// Rows of this file and of dtc's checks in one table.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "runs in the compiler")]
+const fn join<T: Copy, const N: usize>(own: &[T], checks: &[T]) -> [T; N] {
+    let mut all = [checks[0]; N];
+    let mut at = 0;
+    while at < own.len() + checks.len() {
+        all[at] = if at < own.len() { own[at] } else { checks[at - own.len()] };
+        at += 1;
+    }
+    all
+}
+
+const OWN: &[Rule] = &[
     (SHORT, Severity::Error, "the data ends inside the header"),
     (MAGIC, Severity::Error, "the first word is not 0xd00dfeed: not a device tree"),
     (UNFINISHED, Severity::Error, "the magic number is inverted: the program that made the tree never finished it"),
@@ -103,6 +121,12 @@ pub const RULES: &[(&str, Severity, &str)] = &[
     ),
     (FILE_SOC, Severity::Error, "the file's name is of another chip than the tree"),
     (BOARD_SIZE, Severity::Error, "the tree is too large for the kernel to take"),
+    (ONE_CELL, Severity::Error, "a property on which other checks rely is not one cell: dtc ends itself there"),
+    (
+        REFERENCE_TABLES,
+        Severity::Warning,
+        "`__symbols__`, `__fixups__` or `__local_fixups__` name a node or property that is not there",
+    ),
     // --- overlays and edits: DTB220..239
     (OVERLAY_LABEL, Severity::Error, "an overlay needs a label that the base's /__symbols__ does not have"),
     (OVERLAY_NO_SYMBOLS, Severity::Error, "an overlay needs labels, but the base has no /__symbols__"),
@@ -130,7 +154,70 @@ pub const RULES: &[(&str, Severity, &str)] = &[
 ];
 
 /// What to do about a code.
-pub const CURES: &[(&str, &str)] = &[
+pub const CURES: &[Cure] = &join::<Cure, { OWN_CURES.len() + check::CHECKS.len() }>(OWN_CURES, &check::cure_rows());
+
+const OWN_CURES: &[Cure] = &[
+    (SHORT, "is this the right file? a device tree is what dtc or a kernel build makes, with the ending .dtb"),
+    (MAGIC, "is this the right file? a device tree is what dtc or a kernel build makes, with the ending .dtb"),
+    (UNFINISHED, "let the program that made the tree run to its end, or take another copy"),
+    (TOTALSIZE, "the file was cut off on its way: fetch or copy it again"),
+    (VERSION, "compile the source again with a dtc of this century; it writes version 17"),
+    (MISALIGNED, "write the tree anew with dtc: `dtc -I dtb -O dtb`"),
+    (OUTSIDE, "the file was cut off or damaged on its way: fetch or build it again"),
+    (OVERLAP, "the file is damaged: fetch or build it again"),
+    (NEWER, "nothing, as long as all that you need is shown"),
+    (ORDER, "write the tree anew, with dtc or this crate's writer, before a program edits it"),
+    (TRAILING, "nothing: in a FIT or a partition that is usual. Cut the file at the total size if a program minds"),
+    (SIZE_LINUX, "no matter for a FIT; for a kernel, drop `__symbols__` or devices that the board does not have"),
+    (SIZE_UBOOT, "no matter for a FIT; for EFI, drop `__symbols__` or devices that the board does not have"),
+    (BOOT_CPU, "nothing on arm64: Linux does not use this field"),
+    (RSV_END, "the file is damaged: fetch or build it again"),
+    (RSV_OVERLAP, "join the two /memreserve/ entries into one"),
+    (RSV_ADDRESS, "harmless to boot; ask the author to mend the build that leaked the address"),
+    (TOKEN, "the file is damaged: fetch or build it again"),
+    (TOKEN_CUT, "the file is damaged: fetch or build it again"),
+    (NAME_END, "the file is damaged: fetch or build it again"),
+    (NAME_TEXT, "the file is damaged: fetch or build it again"),
+    (PROPERTY_CUT, "the file is damaged: fetch or build it again"),
+    (PROPERTY_NAME, "the file is damaged: fetch or build it again"),
+    (
+        PROPERTY_ORDER,
+        "move the property in front of the node's first subnode; dtc does so when it writes the tree anew",
+    ),
+    (PROPERTY_OUTSIDE, "the file is damaged: fetch or build it again"),
+    (NO_ROOT, "the file is damaged: fetch or build it again"),
+    (SECOND_ROOT, "the file is damaged: fetch or build it again"),
+    (ROOT_NAMED, "the file is damaged: fetch or build it again"),
+    (END_NODE, "the file is damaged: fetch or build it again"),
+    (END_INSIDE, "the file is damaged: fetch or build it again"),
+    (NO_END, "the file is damaged: fetch or build it again"),
+    (DEPTH, "no real tree is nested like this: do not use the file"),
+    (PADDING, "harmless; write the tree anew with dtc for bytes that can be compared"),
+    (BEHIND_END, "harmless; write the tree anew with dtc to drop what no reader sees"),
+    (NODE_EMPTY, "in a tree of U-Boot's own, nothing; in a board's tree, name the node"),
+    (NODE_CHARS, "use letters, digits and , . _ + - in the name; else the file is damaged"),
+    (NODE_FORMAT, "keep one @, in front of the unit address; else the file is damaged"),
+    (PROPERTY_CHARS, "use letters, digits and , . _ + * # ? - in the name; else the file is damaged"),
+    (NAME_LONG, "nothing: no reader enforces the limit"),
+    (PHANDLE_SHAPE, "let dtc number the nodes: remove `phandle` from the source"),
+    (PHANDLE_VALUE, "let dtc number the nodes: remove `phandle` from the source"),
+    (PHANDLE_TWICE, "let dtc number the nodes: remove `phandle` from the source, or apply the overlay with fdtoverlay"),
+    (PHANDLE_DIFFERS, "remove `linux,phandle`, which kernels since 2010 do not need"),
+    (
+        PHANDLE_DANGLING,
+        "add the node that is meant, or remove the reference; an overlay must be applied to its base first",
+    ),
+    (COMPATIBLE, "take the tree of this board, or name the board that the tree is for"),
+    (MISSING, "take a tree that describes the device, or drop it from what the board requires"),
+    (DISABLED, "set `status = \"okay\"` in the node, or drop it from what the board requires"),
+    (UNKNOWN_WORD, "use a word of the vocabulary (`dtbtool check --help` lists it) or the path of a node"),
+    (SIBLING_DISABLED, "see which of the two the board has wired up, and switch that one on"),
+    (BEHIND_PCIE, "nothing, if the PCIe host of the network chip is on"),
+    (FILE_NAME, "give the file the name under which U-Boot asks for it (`fdtfile`), or take the tree of this board"),
+    (FILE_SOC, "take the tree of this board's chip"),
+    (BOARD_SIZE, "drop `__symbols__` or devices that the board does not have"),
+    (ONE_CELL, "write the property as one number, such as <1>"),
+    (REFERENCE_TABLES, "compile the source again with `dtc -@`; tables that were edited by hand go out of step"),
     // --- overlays and edits: DTB220..239
     (OVERLAY_LABEL, "use a base that has the label, or write the overlay with target-path"),
     (
@@ -205,6 +292,8 @@ pub(crate) const BEHIND_PCIE: &str = "DTB085";
 pub(crate) const FILE_NAME: &str = "DTB086";
 pub(crate) const FILE_SOC: &str = "DTB087";
 pub(crate) const BOARD_SIZE: &str = "DTB088";
+pub(crate) const ONE_CELL: &str = "DTB189";
+pub(crate) const REFERENCE_TABLES: &str = "DTB190";
 pub(crate) const OVERLAY_LABEL: &str = "DTB220";
 pub(crate) const OVERLAY_NO_SYMBOLS: &str = "DTB221";
 pub(crate) const OVERLAY_LABEL_NODE: &str = "DTB222";

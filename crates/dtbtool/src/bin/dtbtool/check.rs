@@ -1,10 +1,14 @@
 //! `check`: whether a tree is sound and fits a board.
 
-use std::io::Write as _;
+use std::{cmp::Reverse, io::Write as _};
 
-use clap::Args;
-use dtbtool::{Expectations, Fdt, REQUIRE_WORDS, check_board, scan};
-use imgcore::nearest;
+use clap::{Args, ValueEnum};
+use dtbtool::{
+    Expectations, Fdt, REQUIRE_WORDS,
+    check::{self, CHECKS, Change},
+    check_board, scan,
+};
+use imgcore::{Finding, Report, nearest};
 use serde_json::Value;
 
 use crate::{Input, Outcome, files, output};
@@ -21,6 +25,47 @@ pub(crate) struct Check {
     /// The name under which a boot program asks for the tree, such as rockchip/rk3588s-nanopi-m6.dtb
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// For people, or the words of dtc 1.8.1 (`dtc -I dtb -O dts`), line by line in its order
+    #[arg(long, value_enum, default_value_t, conflicts_with = "json")]
+    format: Format,
+    /// Switch warnings of a check of dtc on, or off with no-NAME; all that it needs goes with it
+    #[arg(short = 'W', long = "warn", value_name = "[no-]NAME", value_parser = warning)]
+    warn: Vec<(String, Change)>,
+    /// Switch errors of a check of dtc on, or off with no-NAME
+    #[arg(short = 'E', long = "error", value_name = "[no-]NAME", value_parser = error)]
+    error: Vec<(String, Change)>,
+    /// Leave a check of dtc out, and those that need it
+    #[arg(long, value_name = "NAME", value_parser = known)]
+    no: Vec<String>,
+    /// List what no kernel minds as well, instead of counting it
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    #[default]
+    Text,
+    Dtc,
+}
+
+fn warning(word: &str) -> Result<(String, Change), String> {
+    check::change(word, false).map_err(|name| unknown(&name))
+}
+
+fn error(word: &str) -> Result<(String, Change), String> {
+    check::change(word, true).map_err(|name| unknown(&name))
+}
+
+fn known(word: &str) -> Result<String, String> {
+    if CHECKS.iter().any(|check| check.name == word) { Ok(word.to_owned()) } else { Err(unknown(word)) }
+}
+
+fn unknown(name: &str) -> String {
+    match nearest(name, CHECKS.iter().map(|check| check.name)) {
+        Some(near) => format!("dtc has no check {name:?}; did you mean {near:?}?"),
+        None => format!("dtc has no check {name:?}"),
+    }
 }
 
 fn require_help() -> String {
@@ -40,16 +85,30 @@ fn require_word(text: &str) -> Result<String, String> {
 }
 
 pub(crate) fn run(arguments: &Check) -> anyhow::Result<Outcome> {
-    let Check { input, compatible, require, name } = arguments;
+    let Check { input, compatible, require, name, .. } = arguments;
     let bytes = files::read(&input.file)?;
-    let mut report = scan(&bytes).1;
+    let (tree, mut report) = scan(&bytes);
+    let options = options(arguments);
+    let checked = tree.map(|tree| check::run(&tree, &options));
+    if let (Format::Dtc, Some(checked)) = (arguments.format, &checked) {
+        let text = check::format_dtc(checked).into_bytes();
+        return Ok(Outcome { ok: !checked.failed, text, report, result: Value::Null });
+    }
     if let Ok(fdt) = Fdt::parse(&bytes) {
         let expectations =
             Expectations { compatible: compatible.clone(), require: require.clone(), file_name: name.clone() };
         report.extend(check_board(&fdt, &expectations));
     }
+    if let Some(mut checked) = checked {
+        check::without_scanned(&mut checked, &report);
+        let verbose = arguments.verbose || input.json;
+        report.extend(if verbose { check::to_report(&checked) } else { check::to_summary(&checked) });
+    }
     let ok = !report.has_errors();
-    let report = report.owned_by(&input.file.display().to_string(), 0);
+    let mut findings: Vec<Finding> = report.owned_by(&input.file.display().to_string(), 0).into_iter().collect();
+    // What keeps the board from working comes first.
+    findings.sort_by_key(|finding| Reverse(finding.severity));
+    let report: Report = findings.into_iter().collect();
     let mut text = Vec::new();
     if report.is_empty() {
         writeln!(text, "{}: nothing to complain about", input.file.display())?;
@@ -57,4 +116,12 @@ pub(crate) fn run(arguments: &Check) -> anyhow::Result<Outcome> {
         output::findings(&report, &mut text)?;
     }
     Ok(Outcome { ok, text, report, result: Value::Null })
+}
+
+/// dtc stops at an error; a person wants to know the rest.
+fn options(arguments: &Check) -> check::Options {
+    let off = |error| Change { error, on: false };
+    let left_out = arguments.no.iter().flat_map(|name| [(name.clone(), off(false)), (name.clone(), off(true))]);
+    let changes = arguments.warn.iter().chain(&arguments.error).cloned().chain(left_out).collect();
+    check::Options { changes, keep_going: arguments.format == Format::Text, ..check::Options::default() }
 }

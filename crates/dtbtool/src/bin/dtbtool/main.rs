@@ -38,7 +38,9 @@ enum Command {
     /// Judge a tree, and compare it with what a board needs
     #[command(
         after_help = "Examples:\n  dtbtool check board.dtb\n  dtbtool check board.dtb --compatible radxa,rock-5a \
-                      --require ethernet --require /mmc@fe2e0000\n  dtbtool check --json board.dtb | jq .findings"
+                      --require ethernet --require /mmc@fe2e0000\n  dtbtool check --json board.dtb | jq .findings\n  dtbtool check --format dtc \
+                      board.dtb\n  dtbtool check -W no-unique_unit_address -v board.dtb\n\nExit codes: 0 no errors, 1 \
+                      errors found, 2 usage, 3 no such file, 4 reading failed"
     )]
     Check(check::Check),
     /// Print a tree as source text that dtc compiles back to the same tree
