@@ -10,22 +10,38 @@ use crate::{check, error::ErrorKind};
 /// [`scan`](crate::scan) has an error among them. DTB050 to DTB079 are about the contents of a readable tree, DTB080
 /// to DTB099 and DTB200 to DTB219 about what a board expects of its tree, DTB220 to DTB239 about overlays and edits.
 /// DTB100 to DTB188 are the checks of dtc, listed in [`check::CHECKS`](crate::check::CHECKS).
-pub const RULES: &[Rule] = &join::<Rule, { OWN.len() + check::CHECKS.len() }>(OWN, &check::rule_rows());
+pub const RULES: &[Rule] = &join::<Rule, { OWN.len() + check::CHECKS.len() }>(OWN, LOW, &check::rule_rows());
 
 type Rule = (&'static str, Severity, &'static str);
 type Cure = (&'static str, &'static str);
 
-/// Rows of this file and of dtc's checks in one table.
+/// Rows of this file and of dtc's checks in one table, by code: the checks' begin with DTB100.
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "runs in the compiler")]
-const fn join<T: Copy, const N: usize>(own: &[T], checks: &[T]) -> [T; N] {
+const fn join<T: Copy, const N: usize>(own: &[T], low: usize, checks: &[T]) -> [T; N] {
     let mut all = [checks[0]; N];
     let mut at = 0;
-    while at < own.len() + checks.len() {
-        all[at] = if at < own.len() { own[at] } else { checks[at - own.len()] };
+    while at < N {
+        all[at] = if at < low {
+            own[at]
+        } else if at < low + checks.len() {
+            checks[at - low]
+        } else {
+            own[at - checks.len()]
+        };
         at += 1;
     }
     all
 }
+
+/// How many rows have a code below DTB100.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "runs in the compiler")]
+const LOW: usize = {
+    let mut low = 0;
+    while low < OWN.len() && OWN[low].0.as_bytes()[3] == b'0' {
+        low += 1;
+    }
+    low
+};
 
 const OWN: &[Rule] = &[
     (SHORT, Severity::Error, "the data ends inside the header"),
@@ -154,7 +170,7 @@ const OWN: &[Rule] = &[
 ];
 
 /// What to do about a code.
-pub const CURES: &[Cure] = &join::<Cure, { OWN_CURES.len() + check::CHECKS.len() }>(OWN_CURES, &check::cure_rows());
+pub const CURES: &[Cure] = &join::<Cure, { OWN_CURES.len() + check::CHECKS.len() }>(OWN_CURES, 0, &check::cure_rows());
 
 const OWN_CURES: &[Cure] = &[
     (SHORT, "is this the right file? a device tree is what dtc or a kernel build makes, with the ending .dtb"),

@@ -37,6 +37,7 @@
 mod bus;
 mod cells;
 mod chosen;
+mod fatal;
 mod graph;
 mod interrupts;
 mod names;
@@ -54,6 +55,7 @@ use imgcore::{Finding, Report, Severity};
 
 use crate::{rules, tree::Tree};
 
+pub use fatal::fatal;
 pub use table::{CHECKS, Check, Level, Weight};
 pub(crate) use table::{cures as cure_rows, rules as rule_rows};
 

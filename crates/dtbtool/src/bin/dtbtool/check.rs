@@ -90,9 +90,11 @@ pub(crate) fn run(arguments: &Check) -> anyhow::Result<Outcome> {
     let (tree, mut report) = scan(&bytes);
     let options = options(arguments);
     let checked = tree.map(|tree| check::run(&tree, &options));
-    if let (Format::Dtc, Some(checked)) = (arguments.format, &checked) {
-        let text = check::format_dtc(checked).into_bytes();
-        return Ok(Outcome { ok: !checked.failed, text, report, result: Value::Null });
+    if arguments.format == Format::Dtc {
+        let refused = check::fatal(&bytes).map(|line| format!("{line}\n"));
+        let text = refused.or_else(|| checked.as_ref().map(check::format_dtc)).unwrap_or_default();
+        let ok = check::fatal(&bytes).is_none() && checked.is_some_and(|checked| !checked.failed);
+        return Ok(Outcome { ok, text: text.into_bytes(), report, result: Value::Null });
     }
     if let Ok(fdt) = Fdt::parse(&bytes) {
         let expectations =
