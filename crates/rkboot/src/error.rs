@@ -158,6 +158,26 @@ pub enum ErrorKind {
         /// How many there can be.
         most: u64,
     },
+    /// DDR parameters can be changed in plain DDR init code only.
+    #[error("the DDR parameters cannot be changed: this is {what}")]
+    NotDdrInit {
+        /// What it is, and what to do.
+        what: String,
+    },
+    /// The layout of the DDR parameters is not one that is changed here.
+    #[error(
+        "the DDR parameters have version {version}, and only versions 4 and 5 are changed here; use rkbin's ddrbin_tool"
+    )]
+    DdrLayout {
+        /// Version of the layout.
+        version: u32,
+    },
+    /// The UART does not fit its word.
+    #[error("{uart} does not fit: UART and pin group go from 0 to 15, the speed from 1 to 16777215")]
+    UartRange {
+        /// What was asked for.
+        uart: crate::idblock::Uart,
+    },
     /// A file has no part that could be cut out: it was not recognised.
     #[error("nothing to trim: the file is no boot file that this program knows; write it whole or leave it out")]
     NotTrimmable,

@@ -90,6 +90,20 @@ rules! {
         => "fetch the file again or build it again with --media spi";
 
     // --- DDR parameters, identity, pairing: IDB050..069
+    IDB_OLD_BL31       "IDB050" Warning "the DDR init code needs a newer BL31 than the second stage has"
+                                        => "build the FIT with a newer BL31 of rkbin, or take older DDR init code";
+    IDB_OLD_DDR        "IDB051" Warning "BL31 says that it needs newer DDR init code than the idblock has"
+                                        => "take newer DDR init code of rkbin, or build the FIT with an older BL31";
+    IDB_PAIR_UNKNOWN   "IDB052" Info    "whether the DDR init code and BL31 go together is not known"
+                                        => "take both from one commit of rkbin";
+    IDB_NO_PARAMETERS  "IDB060" Error   "no DDR parameters in the file"
+                                        => "give DDR init code of rkbin (rkXXXX_ddr_*.bin); U-Boot's own TPL has no such parameters";
+    IDB_PARAMETERS_CUT "IDB061" Error   "a section of the DDR parameters ends behind the end of the file"
+                                        => "the file is cut; fetch it again";
+    IDB_PARAMETER_VERSION "IDB062" Info "DDR parameters in a layout that is not known here"
+                                        => "use rkbin's ddrbin_tool for this blob";
+    IDB_ODD_UART       "IDB063" Warning "the DDR init code prints to a UART or at a speed that no board has"
+                                        => "set it with `rkboot ddr FILE --uart N --iomux N --baud N -o OUT`";
 
     FIT_NO_TREE        "FIT001" Error   "no sound device tree at the start of the data";
     FIT_NO_IMAGES      "FIT002" Error   "there is no node /images, or it is empty";

@@ -134,6 +134,20 @@ impl Image {
         fit.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
     }
 
+    /// The image's data as it is loaded: itself, or unpacked up to 64 MiB. `None` when it is not all there, damaged, or
+    /// compressed in a way that is not read here (the feature `codecs` reads gzip, lzma and zstd).
+    pub fn uncompressed<'a>(&self, fit: &'a [u8]) -> Option<std::borrow::Cow<'a, [u8]>> {
+        const LARGEST: u64 = 64 * 1024 * 1024;
+        let data = self.bytes(fit)?;
+        match self.compression.as_deref() {
+            None | Some("none") => Some(data.into()),
+            Some(name) => match unpack::unpack(name, data, LARGEST) {
+                unpack::Unpacked::Data(data) => Some(data.into()),
+                _ => None,
+            },
+        }
+    }
+
     /// Whether the data is stored as it is loaded.
     pub fn is_uncompressed(&self) -> bool {
         matches!(self.compression.as_deref(), None | Some("none"))

@@ -166,14 +166,17 @@ fn says_second_stage(image: &Image) -> bool {
 }
 
 fn unpacked<'a>(image: &Image, fit: &'a [u8], report: &mut Report) -> Option<std::borrow::Cow<'a, [u8]>> {
+    if let Some(data) = image.uncompressed(fit) {
+        return Some(data);
+    }
     if image.is_uncompressed() {
-        return image.bytes(fit).map(Into::into);
+        return None;
     }
     report.push(
         Finding::info(
             rules::FLW_COMPRESSED,
             format!(
-                "image {} is compressed ({}) and is not unpacked here: what it starts is not known",
+                "image {} is compressed ({}) and cannot be unpacked here: what it starts is not known",
                 quote(&image.name),
                 quote(image.compression.as_deref().unwrap_or_default())
             ),

@@ -30,6 +30,7 @@ use std::fmt;
 pub use abilities::abilities;
 pub use check::{Carried, CarriedTree, DTB_LIMIT, check, check_media};
 pub use first::{FirstStage, FirstStageKind, Scenario, first_stage, scenario};
+pub(crate) use strings::texts;
 
 /// Whose second stage it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

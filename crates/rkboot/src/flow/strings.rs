@@ -15,7 +15,7 @@ fn is_text(byte: u8) -> bool {
 }
 
 /// Every run of at least four printable bytes, with where it starts.
-pub(super) fn texts(bytes: &[u8]) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn texts(bytes: &[u8]) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0_usize;
     std::iter::from_fn(move || {
         loop {

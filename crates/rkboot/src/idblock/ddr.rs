@@ -9,15 +9,13 @@
 
 use std::fmt;
 
-use imgcore::Digest;
-
-use crate::{Soc, util::is_fill};
+use crate::{
+    Soc, ddr_params,
+    identity::{BlobKind, lookup},
+};
 
 /// The largest known DDR init image has 146 KiB; nothing behind this is searched.
 const SEARCHED: usize = 1024 * 1024;
-
-/// Images are padded to 2 KiB by mkimage, to 4 KiB by the vendor for the RK3576.
-const MAX_PADDING: usize = 4096;
 
 /// The identity of DDR init code of Rockchip's rkbin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +28,7 @@ pub struct DdrInfo {
     /// Where it prints, if the parameter section has a known form.
     pub uart: Option<Uart>,
     /// Names under which rkbin has carried exactly these bytes, empty for others. One content has had several names.
-    pub files: Vec<&'static str>,
+    pub files: Vec<String>,
 }
 
 impl DdrInfo {
@@ -82,36 +80,17 @@ pub(super) fn identify(image: &[u8]) -> Option<DdrInfo> {
     })?;
     let before = image.get(..at)?.iter().rev().take(120).take_while(|byte| is_text(**byte)).count();
     let text = printable(image.get(at.saturating_sub(before)..)?);
-    Some(DdrInfo { version, text: text.trim().to_owned(), uart: uart(image), files: known(image) })
+    Some(DdrInfo {
+        version,
+        text: text.trim().to_owned(),
+        uart: ddr_params::parse(image).0.and_then(|found| found.uart),
+        files: published(image),
+    })
 }
 
-/// The names of the blob that fills `image` but for zeros at its end.
-fn known(image: &[u8]) -> Vec<&'static str> {
-    // Every DDR blob in the history of rkbin up to f43a462e7a14 for SoCs with idblocks v2: size, SHA-256, names.
-    let mut digest: Option<(usize, Digest)> = None;
-    for line in include_str!("rkbin-ddr.tsv").lines() {
-        let mut columns = line.split('\t');
-        let (Some(size), Some(sha256), Some(names)) = (columns.next(), columns.next(), columns.next()) else {
-            continue;
-        };
-        let Ok(size) = size.parse::<usize>() else { continue };
-        let (Some(blob), Some(padding)) = (image.get(..size), image.get(size..)) else { continue };
-        let is_padding =
-            padding.len() < MAX_PADDING && is_fill(padding) && padding.first().is_none_or(|byte| *byte == 0);
-        if !is_padding {
-            continue;
-        }
-        // The table is sorted by size, so each size is hashed once.
-        let found = match digest {
-            Some((hashed, found)) if hashed == size => found,
-            _ => Digest::of(blob),
-        };
-        digest = Some((size, found));
-        if found.hex() == sha256 {
-            return names.split(',').collect();
-        }
-    }
-    Vec::new()
+fn published(image: &[u8]) -> Vec<String> {
+    let known = lookup(image).into_iter().filter(|known| known.kind == BlobKind::Ddr);
+    known.map(|known| known.name().to_owned()).collect()
 }
 
 fn is_text(byte: u8) -> bool {
@@ -120,25 +99,6 @@ fn is_text(byte: u8) -> bool {
 
 fn printable(bytes: &[u8]) -> String {
     bytes.iter().take(160).take_while(|byte| is_text(**byte)).map(|byte| char::from(*byte)).collect()
-}
-
-/// The parameter section that rkbin's `ddrbin_tool` edits: a tag, a version, pairs (offset, size) in words counted
-/// from the version with a 1-based offset. The second pair is the global section, whose first word is the UART.
-fn uart(image: &[u8]) -> Option<Uart> {
-    const TAG: [u8; 4] = 0x1234_5678_u32.to_le_bytes();
-    let word = |at: usize| -> Option<u32> {
-        let bytes = image.get(at..at.checked_add(4)?)?;
-        Some(u32::from_le_bytes(bytes.try_into().ok()?))
-    };
-    let tag = image.chunks_exact(4).position(|word| word == TAG)?.checked_mul(4)?;
-    let section = tag.checked_add(4)?;
-    // Version 0 (RK3399) has no index, and versions above 5 are not known.
-    if !(1..=5).contains(&word(section)?) {
-        return None;
-    }
-    let index = usize::from(*image.get(section.checked_add(6)?)?).checked_sub(1)?;
-    let [b0, b1, b2, high] = word(section.checked_add(index.checked_mul(4)?)?)?.to_le_bytes();
-    Some(Uart { id: high >> 4, iomux: high & 0xf, baud: u32::from_le_bytes([b0, b1, b2, 0]) })
 }
 
 #[cfg(test)]
@@ -164,26 +124,6 @@ mod tests {
             assert!(info.text.starts_with("DDR ") && info.text.ends_with(version), "{}", info.text);
             assert_eq!(info.uart.map(|uart| (uart.id, uart.iomux, uart.baud)), uart);
         }
-    }
-
-    #[test]
-    fn the_table_is_that_of_the_inventory() {
-        let Some(path) = testkit::shared("testdata/expected/rkbin-inventory.tsv") else { return };
-        let inventory = String::from_utf8(testkit::read(path)).unwrap();
-        let mut rows = std::collections::BTreeMap::<_, std::collections::BTreeSet<&str>>::new();
-        for line in inventory.lines() {
-            let columns: Vec<_> = line.split('\t').collect();
-            if let Some(name) = columns[0].strip_prefix("bin/rk35/").filter(|name| name.contains("_ddr_")) {
-                rows.entry((columns[3].parse::<u32>().unwrap(), columns[4])).or_default().insert(name);
-            }
-        }
-        let table: String = rows
-            .iter()
-            .map(|((size, sha256), names)| {
-                format!("{size}\t{sha256}\t{}\n", names.iter().copied().collect::<Vec<_>>().join(","))
-            })
-            .collect();
-        assert_eq!(include_str!("rkbin-ddr.tsv"), table);
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use imgcore::Report;
-use rkboot::flow::{self, Abilities, Carried, CarriedTree, FirstStage, Medium, Scenario};
+use rkboot::{
+    flow::{self, Abilities, Carried, CarriedTree, FirstStage, Medium, Scenario},
+    pairing,
+};
 use serde_json::{Value, json};
 
 use crate::{Failure, Outcome, files::read};
@@ -59,6 +62,7 @@ pub(crate) fn run(arguments: &Flow) -> Result<Outcome, Failure> {
     let mut first: Option<FirstStage> = None;
     let mut second: Option<(Abilities, Vec<u8>, String)> = None;
     let mut report = Report::new();
+    let mut front: Option<(Vec<u8>, String)> = None;
     for path in &arguments.files {
         let bytes = read(path)?;
         let name = path.file_name().map_or_else(String::new, |name| name.display().to_string());
@@ -70,6 +74,7 @@ pub(crate) fn run(arguments: &Flow) -> Result<Outcome, Failure> {
             if first.replace(stage).is_some() {
                 return Err(usage("first"));
             }
+            front = Some((bytes.clone(), name.clone()));
         }
         let (found, findings) = flow::abilities(&bytes);
         report.extend(findings.owned_by(&name, 0));
@@ -83,6 +88,9 @@ pub(crate) fn run(arguments: &Flow) -> Result<Outcome, Failure> {
     if let Some((abilities, bytes, name)) = &second {
         let (scenario, findings) = flow::scenario(first.as_ref(), abilities, bytes);
         made = scenario;
+        if let Some((front, name)) = &front {
+            report.extend(pairing::check(front, bytes).owned_by(name, 0));
+        }
         report.extend(findings.owned_by(name, 0));
         if !arguments.carries.is_empty() || !arguments.dtb.is_empty() || arguments.needs_efi_variables {
             report.extend(flow::check(abilities, &carried(arguments)?).owned_by(name, 0));

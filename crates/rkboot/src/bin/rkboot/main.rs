@@ -2,6 +2,7 @@
 
 mod build;
 mod build_fit;
+mod ddr;
 mod extract;
 mod files;
 mod flow;
@@ -45,6 +46,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Tell what a boot chain starts: EFI, extlinux, scripts, Android, from which media, with which device tree
     Flow(flow::Flow),
+    /// Show the parameters of DDR init code, and set the UART that it prints to
+    Ddr(ddr::Ddr),
     /// Take the boot files out of an image of a whole disk, out of a device, or out of a dump of SPI flash
     Extract(extract::Extract),
     /// Make a boot file
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
     let name = match &cli.command {
         Command::Inspect(_) => "inspect",
         Command::Flow(_) => "flow",
+        Command::Ddr(_) => "ddr",
         Command::Extract(_) => "extract",
         Command::Build { .. } => "build",
     };
@@ -105,6 +109,7 @@ fn run(command: &Command) -> Result<Outcome, Failure> {
     match command {
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Flow(arguments) => flow::run(arguments),
+        Command::Ddr(arguments) => ddr::run(arguments),
         Command::Extract(arguments) => extract::run(arguments),
         Command::Build { what } => build::run(what),
     }
