@@ -11,7 +11,7 @@ pub struct Rule {
     pub severity: Severity,
     /// What it means.
     pub meaning: &'static str,
-    /// What to do about it; empty where the finding itself says it.
+    /// What to do about it.
     pub cure: &'static str,
     /// Whether `--allow` may turn an error into a warning.
     pub allowable: bool,
@@ -77,7 +77,50 @@ const ALLOWABLE: &[&str] =
     &["DTB080", "DTB081", "DTB082", "DTB087", "DTB088", "FLW001", "FLW008", "FLW015", "IDB012", "IDB019", "IDB024"];
 
 /// What to do about a code.
-pub const CURES: Cures = &[];
+pub const CURES: Cures = &[
+    ("BRD001", "correct the place that the caret shows; docs/boards.md lists every key"),
+    ("BRD002", "name the file after the board, so that it is found by its name"),
+    ("BRD003", "mend what the findings before it name"),
+    ("BRD004", "`boards` lists all; a path to a board file works as well"),
+    ("BRD005", "restore the file from version control, or correct the place that is shown"),
+    ("BRD006", "read the notice before the image is used"),
+    ("IOE001", "make room, mend the permission or the medium, and run the command again: nothing is half-written"),
+    (
+        "LAY001",
+        "move table and partitions behind the file with a larger partition-offset, or write only the first copy with trim-copies",
+    ),
+    ("LAY002", "use a larger partition-offset, or write only the first copy with trim-copies"),
+    ("LAY003", "move one of the two: at-sector in the board file says where it is written"),
+    ("LAY004", "give a larger --size, or leave it out"),
+    ("LAY005", "take trim-copies away and use a larger partition-offset, or use a sound file"),
+    ("LAY006", "start the board from SPI flash or eMMC, or add boot files to the board file"),
+    ("LAY010", "take the image that was built for the flash, or correct spi.size in the board file"),
+    ("LAY011", "take u-boot-rockchip-spi.bin of the board, not the file for SD cards"),
+    ("LAY012", "take the image from one build of U-Boot, or build it again with `rkboot build spi`"),
+    ("LAY013", "give the image that U-Boot's build makes: --source spi=FILE"),
+    ("OVL101", "add the compile target that the finding names, or give --installer-bin ARCH=FILE"),
+    ("OVL102", "add the compile target that the finding names, or give --installer-bin ARCH=FILE"),
+    ("OVL103", "add a compile target, or give --installer-bin ARCH=FILE"),
+    ("SRC001", "give the file: --source ROLE=FILE"),
+    ("SRC002", "restore the locked bytes, or give other ones on purpose with --source ROLE=FILE"),
+    ("SRC003", "download it from its origin and give it as --source ROLE=FILE"),
+    ("SRC004", "build once without --locked, look at the change of sources.lock, and commit it"),
+    ("SRC005", "fetch the file again"),
+    ("USE001", "see --help of the command; the nearest known word is offered"),
+    ("USE002", "run the command again: nothing is half-written"),
+    ("USE003", "leave the --allow out"),
+    ("VER001", "use a release of the range, or allow the code to build by the nearest rules"),
+    ("VER002", "take the kernel of a Talos release; the image is built without its release"),
+    ("VER003", "give the file that the role asks for"),
+    ("VER004", "compile or fetch the device tree again"),
+    ("VER005", "correct overlays or edits under [dtb] in the board file, or use the tree that they were made for"),
+    ("VFY001", "look at the medium and the memory of the machine; nothing was published"),
+    ("VFY002", "build the image again, or name the board that it was built for"),
+    ("VFY003", "the image was changed after it was built: build it again, or find the record that belongs to it"),
+    ("VFY004", "find out what it is with `inspect`: the board tries to start it"),
+    ("VFY005", "build the image again; a board with this one stays dark"),
+    ("VFY006", "name the record of this file with --build"),
+];
 
 type Cures = &'static [(&'static str, &'static str)];
 
@@ -155,6 +198,12 @@ mod tests {
             let (letters, digits) = code.split_at(3);
             assert!(letters.chars().all(|c| c.is_ascii_uppercase()) && digits.len() == 3, "{code}");
             assert!(digits.chars().all(|c| c.is_ascii_digit()), "{code}");
+        }
+        let without: Vec<_> = all().filter(|rule| rule.cure.is_empty()).map(|rule| rule.code).collect();
+        assert!(without.is_empty(), "no cure: {without:?}");
+        let cures = [CURES, dtbtool::rules::CURES, rkboot::rules::CURES, rawimg::rules::CURES, talosimg::rules::CURES];
+        for (code, _) in cures.into_iter().flatten().chain(ocipack::rules::CURES) {
+            assert!(find(code).is_some(), "a cure for nothing: {code}");
         }
         for code in ALLOWABLE {
             assert!(find(code).is_some(), "{code}");

@@ -65,7 +65,51 @@ pub(crate) fn finding(code: &'static str, message: impl Into<String>) -> Finding
 }
 
 /// What to do about a code.
-pub const CURES: &[(&str, &str)] = &[];
+pub const CURES: &[(&str, &str)] = &[
+    ("OCI001", "look at the medium and the permissions"),
+    ("OCI002", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI003", "copy or download the archive again"),
+    ("OCI004", "unpack it first"),
+    ("OCI005", "copy or download the archive again"),
+    ("OCI006", "do not unpack it: the archive is hostile or damaged"),
+    ("OCI007", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI008", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI009", "do not unpack it: the archive is hostile or damaged"),
+    ("OCI010", "give an image archive (`docker save`, `skopeo copy … oci-archive:`)"),
+    ("OCI011", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI012", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI013", "no image needs that: the archive is hostile or damaged"),
+    ("OCI014", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI015", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI016", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI017", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI018", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI019", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI020", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI021", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI022", "no image needs that: the archive is hostile or damaged"),
+    ("OCI023", "nothing; the blob can be left out"),
+    ("OCI024", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI025", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI026", "download the image again"),
+    ("OCI027", "do not unpack it: a small file that unpacks to a huge one"),
+    ("OCI028", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI029", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI030", "do not unpack it: the image is hostile or damaged"),
+    ("OCI031", "do not unpack it: the image is hostile or damaged"),
+    ("OCI032", "do not unpack it: the image is hostile or damaged"),
+    ("OCI033", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI034", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI035", "do not unpack it: the image is hostile or damaged"),
+    ("OCI036", "leave such entries out of images that are unpacked without root"),
+    ("OCI037", "do not unpack it: the image is hostile or damaged"),
+    ("OCI038", "rename one of them: on Windows and macOS one replaces the other"),
+    ("OCI039", "rename it if the image is unpacked on Windows"),
+    ("OCI040", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI041", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI042", "make the archive again with the program that wrote it, and copy it whole"),
+    ("OCI043", "mend the first of these findings: the rest is of the same kind"),
+];
 
 #[cfg(test)]
 mod tests {

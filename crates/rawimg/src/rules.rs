@@ -56,7 +56,56 @@ pub const RULES: &[(&str, Severity, &str)] = &[
 ];
 
 /// What to do about a code.
-pub const CURES: &[(&str, &str)] = &[];
+pub const CURES: &[(&str, &str)] = &[
+    ("FAT001", "format the partition, or name the right one"),
+    ("FAT002", "build the image again; to save its files, copy them off first"),
+    ("FAT003", "build the image again; to save its files, copy them off first"),
+    ("FAT004", "format with `mkfs.fat -F 32` on a larger partition"),
+    ("FAT005", "build the image again; to save its files, copy them off first"),
+    ("FAT006", "build the image again; to save its files, copy them off first"),
+    ("FAT007", "`fsck.fat` writes it anew"),
+    ("FAT008", "`fsck.fat` counts anew"),
+    ("FAT009", "build the image again; to save its files, copy them off first"),
+    ("FAT010", "build the image again; to save its files, copy them off first"),
+    ("FAT011", "build the image again; to save its files, copy them off first"),
+    ("FAT012", "build the image again; to save its files, copy them off first"),
+    ("FAT013", "build the image again; to save its files, copy them off first"),
+    ("FAT014", "`fsck.fat` frees them"),
+    ("FAT015", "build the image again; to save its files, copy them off first"),
+    ("FAT016", "build the image again; to save its files, copy them off first"),
+    ("FAT017", "build the image again; to save its files, copy them off first"),
+    ("FAT018", "`fatlabel` sets both"),
+    ("FAT019", "no boot partition needs that much: the image is damaged or hostile"),
+    ("FAT020", "read the medium in another reader, or take another copy"),
+    ("FAT021", "run `fsck.fat`, and unmount before the medium is taken out"),
+    ("FAT022", "replace the medium: it loses data"),
+    ("GPT001", "is this a disk image? a boot file alone has no table"),
+    ("GPT002", "write the image again; `sgdisk --verify` shows the same, and can mend one copy from the other"),
+    ("GPT003", "write the image again; `sgdisk --verify` shows the same, and can mend one copy from the other"),
+    (
+        "GPT004",
+        "nothing before the first boot: an image is smaller than its disk; `sgdisk -e` moves the backup to the end",
+    ),
+    ("GPT005", "write the image again; `sgdisk --verify` shows the same, and can mend one copy from the other"),
+    ("GPT006", "write the image again; `sgdisk --verify` shows the same, and can mend one copy from the other"),
+    ("GPT007", "write the image again; `sgdisk --verify` shows the same, and can mend one copy from the other"),
+    ("GPT008", "write the image again; `sgdisk --verify` shows the same, and can mend one copy from the other"),
+    ("GPT009", "write the image again; `sgdisk --verify` shows the same, and can mend one copy from the other"),
+    ("GPT010", "mend the primary table with `sgdisk`, before something else is written"),
+    ("GPT011", "`sgdisk` writes it anew"),
+    ("GPT012", "nothing; `sgdisk -e` corrects it"),
+    ("GPT013", "give up one of the two tables: firmware and kernel may follow different ones"),
+    ("GPT014", "nothing; another program wrote this table"),
+    ("GPT015", "give one of them another GUID: systems mount the wrong one"),
+    ("GPT016", "write the image again; `sgdisk --verify` shows the same, and can mend one copy from the other"),
+    ("GPT017", "do not start from this disk; write the image again"),
+    ("GPT018", "rename the partition"),
+    ("GPT019", "nothing; writing to it is slower"),
+    ("GPT020", "read the medium in another reader, or take another copy"),
+    ("IMG001", "is this the right file? `inspect` says what it looks like"),
+    ("IMG002", "build the image again: firmware finds nothing to start"),
+    ("IMG003", "nothing; the first ones were examined"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -37,7 +37,38 @@ pub const RULES: &[(&str, Severity, &str)] = &[
 ];
 
 /// What to do about a code.
-pub const CURES: &[(&str, &str)] = &[];
+pub const CURES: &[(&str, &str)] = &[
+    ("TAL001", "write META with this program; it is 1 MiB"),
+    ("TAL002", "nothing; the node mends it at the next write"),
+    ("TAL003", "build the image again, or write META from the node"),
+    ("TAL004", "nothing; the node takes the newer one"),
+    ("TAL005", "nothing; something else wrote there"),
+    ("TAL006", "leave values out: each copy holds 256 KiB"),
+    ("TAL007", "give each key once"),
+    ("TAL008", "use a key of 0x00 to 0xff"),
+    ("TAL020", "take the character out of the argument"),
+    ("TAL021", "leave arguments out: the kernel cuts the line at 2047 bytes"),
+    ("TAL040", "give the kernel for arm64 of the Talos release"),
+    ("TAL041", "the file is cut off or damaged: fetch it again"),
+    ("TAL042", "nothing; checks against the kernel's release are left out"),
+    ("TAL043", "nothing; checks against the kernel's release are left out"),
+    ("TAL044", "look at the medium and the permissions"),
+    ("TAL045", "build the kernel with CONFIG_EFI_STUB"),
+    ("UKI001", "give an EFI program"),
+    ("UKI002", "give the program for arm64"),
+    ("UKI003", "give the program for arm64"),
+    ("UKI004", "build the image again; firmware refuses this program or starts it wrongly"),
+    ("UKI005", "build the image again; firmware refuses this program or starts it wrongly"),
+    ("UKI006", "nothing, if it is another EFI program"),
+    ("UKI007", "build the image again; firmware refuses this program or starts it wrongly"),
+    ("UKI008", "build the image again; firmware refuses this program or starts it wrongly"),
+    ("UKI009", "nothing; the signature is not checked here"),
+    ("UKI010", "nothing; some signing tools refuse it"),
+    ("UKI011", "build the image again; firmware refuses this program or starts it wrongly"),
+    ("UKI012", "build the image again; firmware refuses this program or starts it wrongly"),
+    ("UKI013", "give each profile its own ID"),
+    ("UKI014", "look at the medium and the permissions"),
+];
 
 #[cfg(test)]
 mod tests {
