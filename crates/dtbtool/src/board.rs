@@ -8,7 +8,7 @@
     clippy::cast_possible_truncation
 )]
 
-mod index;
+pub(crate) mod index;
 mod name;
 mod words;
 
@@ -86,6 +86,11 @@ pub fn check_board(fdt: &Fdt<'_>, expected: &Expectations) -> Report {
         }
     }
     report
+}
+
+/// The rule for file names alone.
+pub(crate) fn name_check(fdt: &Fdt<'_>, file_name: &str, report: &mut Report) {
+    name::check(fdt, file_name, report);
 }
 
 /// A device of a tree.

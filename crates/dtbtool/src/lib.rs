@@ -34,9 +34,10 @@
 //!
 //! - `cli` (off): the program `dtbtool`.
 
-mod binding;
+pub mod binding;
 mod board;
 pub mod check;
+pub mod console;
 pub mod diff;
 mod dts;
 pub mod edit;
@@ -45,6 +46,7 @@ mod facts;
 mod header;
 pub mod model;
 pub mod overlay;
+pub mod profile;
 mod property;
 mod reference;
 pub mod rules;

@@ -137,12 +137,65 @@ const OWN: &[Rule] = &[
     ),
     (FILE_SOC, Severity::Error, "the file's name is of another chip than the tree"),
     (BOARD_SIZE, Severity::Error, "the tree is too large for the kernel to take"),
+    // --- board profile: DTB089..099
+    (NO_STDOUT, Severity::Warning, "the tree does not say which port is the console"),
+    (STDOUT_NOWHERE, Severity::Error, "/chosen stdout-path names no node"),
+    (STDOUT_OFF, Severity::Error, "/chosen stdout-path names a port that is off"),
+    (STDOUT_OTHER, Severity::Warning, "/chosen stdout-path is not what the board expects, or no serial port"),
+    (CHOSEN_ROOT, Severity::Warning, "/chosen holds another system's kernel arguments"),
+    (CHOSEN_LEFT, Severity::Warning, "/chosen holds what one boot or the maker's boot program put there"),
+    (STATUS, Severity::Warning, "a status that is none of okay, ok, disabled, reserved, fail, fail-…"),
+    (PHY, Severity::Error, "a network port is on, but its phy-handle leads nowhere or to a node that is off"),
+    (NO_SYMBOLS, Severity::Error, "overlays are planned, but the tree has no /__symbols__"),
+    (BOOT_MEMORY, Severity::Error, "reserved memory overlaps addresses that are in use while the board boots"),
+    (MEMORY, Severity::Info, "the tree says how much memory there is"),
     (ONE_CELL, Severity::Error, "a property on which other checks rely is not one cell: dtc ends itself there"),
     (
         REFERENCE_TABLES,
         Severity::Warning,
         "`__symbols__`, `__fixups__` or `__local_fixups__` name a node or property that is not there",
     ),
+    // --- console, binding, board profile: DTB200..219
+    (
+        CONSOLE_ALIAS,
+        Severity::Warning,
+        "a console of the kernel's arguments has no alias in the tree, or one that leads nowhere",
+    ),
+    (
+        CONSOLE_OFF,
+        Severity::Warning,
+        "a console of the kernel's arguments is a port that is off: it gives nothing with this tree",
+    ),
+    (CONSOLE_BAUD, Severity::Warning, "a console's baud rate is not the one that the tree names"),
+    (CONSOLE_FIQ_NODE, Severity::Error, "ttyFIQ0 is a console, but the tree has no fiq-debugger that is on"),
+    (CONSOLE_FIQ_KERNEL, Severity::Error, "ttyFIQ0 is a console, but the kernel is mainline's, which has none"),
+    (CONSOLE_NONE, Severity::Error, "no serial console of the kernel's arguments gives anything with this tree"),
+    (CONSOLE_FIQ_MAYBE, Severity::Info, "ttyFIQ0 is a console, which only vendor kernels have"),
+    (CONSOLE_BARE, Severity::Warning, "a kernel argument looks like a console without console="),
+    (
+        EARLYCON,
+        Severity::Warning,
+        "earlycon names an address where the tree has no serial port, or no address and the tree no console",
+    ),
+    (BOARD_SIZE_EFI, Severity::Error, "the tree is too large for U-Boot to pass on to an EFI program"),
+    (
+        BINDING,
+        Severity::Error,
+        "the tree is for the other generation of kernels: clocks and resets are numbered differently",
+    ),
+    (
+        BINDING_UNKNOWN,
+        Severity::Info,
+        "nothing tells for which generation of kernels the tree is, or the signs contradict each other",
+    ),
+    (NO_PMIC, Severity::Info, "the tree has no power controller that is known"),
+    (NO_WATCHDOG, Severity::Info, "the tree has no watchdog that is on"),
+    (NO_THERMAL, Severity::Info, "the tree has no temperature sensor that is on"),
+    (REVISION, Severity::Warning, "the file's name is for another revision of the board than the tree"),
+    (REVISION_SILENT, Severity::Info, "the file's name or the tree does not say for which revision of the board it is"),
+    (REQUESTED, Severity::Error, "the file has another name than U-Boot asks for: U-Boot takes the tree inside itself"),
+    (NO_MAC, Severity::Warning, "a network port has neither an address nor an alias by which U-Boot can give it one"),
+    (OTHER_BOARD, Severity::Warning, "the tree inside the boot program and the kernel's tree are of different boards"),
     // --- overlays and edits: DTB220..239
     (OVERLAY_LABEL, Severity::Error, "an overlay needs a label that the base's /__symbols__ does not have"),
     (OVERLAY_NO_SYMBOLS, Severity::Error, "an overlay needs labels, but the base has no /__symbols__"),
@@ -234,6 +287,39 @@ const OWN_CURES: &[Cure] = &[
     (BOARD_SIZE, "drop `__symbols__` or devices that the board does not have"),
     (ONE_CELL, "write the property as one number, such as <1>"),
     (REFERENCE_TABLES, "compile the source again with `dtc -@`; tables that were edited by hand go out of step"),
+    // --- board profile: DTB089..099
+    (NO_STDOUT, "give the kernel console=, or set /chosen stdout-path"),
+    (STDOUT_NOWHERE, "name a serial port by its alias or path, such as serial2:1500000n8"),
+    (STDOUT_OFF, "switch the port on, or name another one"),
+    (STDOUT_OTHER, "set /chosen stdout-path to the expected alias and rate"),
+    (CHOSEN_ROOT, "delete them: a boot program may add them to the kernel's arguments"),
+    (CHOSEN_LEFT, "delete it, and use the tree as it was built"),
+    (STATUS, "write okay or disabled"),
+    (PHY, "point it at the ethernet-phy node below the port's mdio node"),
+    (NO_SYMBOLS, "rebuild the tree with dtc -@, or use overlays with target-path"),
+    (BOOT_MEMORY, "move one of them"),
+    (MEMORY, "no matter where the boot program fills it in, as U-Boot does"),
+    // --- console, binding, board profile: DTB200..219
+    (CONSOLE_ALIAS, "use a port that has an alias serialN"),
+    (CONSOLE_OFF, "use a port that is on, or switch it on; where fiq-debugger owns it, ttyFIQ0 and a vendor kernel"),
+    (CONSOLE_BAUD, "write the tree's rate"),
+    (CONSOLE_FIQ_NODE, "use ttySN with this tree"),
+    (CONSOLE_FIQ_KERNEL, "use ttySN, and a tree in which that port is on"),
+    (CONSOLE_NONE, "use the console that the tree names"),
+    (CONSOLE_FIQ_MAYBE, "with a mainline kernel use ttySN"),
+    (CONSOLE_BARE, "write console= in front of it"),
+    (EARLYCON, "name the address of a port of the tree"),
+    (BOARD_SIZE_EFI, "leave out what the board does not need"),
+    (BINDING, "use the tree from the kernel's own sources"),
+    (BINDING_UNKNOWN, "use the tree from the kernel's own sources"),
+    (NO_PMIC, "use a tree that describes it, if the board has one"),
+    (NO_WATCHDOG, "switch it on, or use a newer tree"),
+    (NO_THERMAL, "switch it on, or use a newer tree"),
+    (REVISION, "use the tree of the board's own revision"),
+    (REVISION_SILENT, "check the revision that is printed on the board"),
+    (REQUESTED, "give the file the name that U-Boot asks for"),
+    (NO_MAC, "add an alias ethernet0, or set local-mac-address"),
+    (OTHER_BOARD, "use boot program and tree of one board; one board under two spellings is no matter"),
     // --- overlays and edits: DTB220..239
     (OVERLAY_LABEL, "use a base that has the label, or write the overlay with target-path"),
     (
@@ -325,6 +411,37 @@ pub(crate) const EDIT_STILL_OFF: &str = "DTB231";
 pub(crate) const EDIT_MAC_LOSES: &str = "DTB232";
 pub(crate) const EDIT_LEFT_BEHIND: &str = "DTB233";
 pub(crate) const EDIT_NO_CHANGE: &str = "DTB234";
+pub(crate) const NO_STDOUT: &str = "DTB089";
+pub(crate) const STDOUT_NOWHERE: &str = "DTB090";
+pub(crate) const STDOUT_OFF: &str = "DTB091";
+pub(crate) const STDOUT_OTHER: &str = "DTB092";
+pub(crate) const CHOSEN_ROOT: &str = "DTB093";
+pub(crate) const CHOSEN_LEFT: &str = "DTB094";
+pub(crate) const STATUS: &str = "DTB095";
+pub(crate) const PHY: &str = "DTB096";
+pub(crate) const NO_SYMBOLS: &str = "DTB097";
+pub(crate) const BOOT_MEMORY: &str = "DTB098";
+pub(crate) const MEMORY: &str = "DTB099";
+pub(crate) const CONSOLE_ALIAS: &str = "DTB200";
+pub(crate) const CONSOLE_OFF: &str = "DTB201";
+pub(crate) const CONSOLE_BAUD: &str = "DTB202";
+pub(crate) const CONSOLE_FIQ_NODE: &str = "DTB203";
+pub(crate) const CONSOLE_FIQ_KERNEL: &str = "DTB204";
+pub(crate) const CONSOLE_NONE: &str = "DTB205";
+pub(crate) const CONSOLE_FIQ_MAYBE: &str = "DTB206";
+pub(crate) const CONSOLE_BARE: &str = "DTB207";
+pub(crate) const EARLYCON: &str = "DTB208";
+pub(crate) const BOARD_SIZE_EFI: &str = "DTB209";
+pub(crate) const BINDING: &str = "DTB210";
+pub(crate) const BINDING_UNKNOWN: &str = "DTB211";
+pub(crate) const NO_PMIC: &str = "DTB212";
+pub(crate) const NO_WATCHDOG: &str = "DTB213";
+pub(crate) const NO_THERMAL: &str = "DTB214";
+pub(crate) const REVISION: &str = "DTB215";
+pub(crate) const REVISION_SILENT: &str = "DTB216";
+pub(crate) const REQUESTED: &str = "DTB217";
+pub(crate) const NO_MAC: &str = "DTB218";
+pub(crate) const OTHER_BOARD: &str = "DTB219";
 
 /// The level of a code of [`RULES`].
 pub(crate) fn severity(code: &str) -> Severity {

@@ -27,7 +27,7 @@ use crate::{
 /// The largest tree that Linux on arm64 takes at boot (`MAX_FDT_SIZE`, arch/arm64/include/asm/boot.h).
 pub(crate) const LINUX_LIMIT: u64 = 2 * ByteSize::MIB;
 /// The largest tree that U-Boot passes on to an EFI program.
-const UBOOT_LIMIT: u64 = 4 * ByteSize::MIB;
+pub(crate) const UBOOT_LIMIT: u64 = 4 * ByteSize::MIB;
 /// Findings with one code, above which they are counted only: damage repeats itself, and a report is for people.
 const FINDINGS_PER_CODE: usize = 64;
 

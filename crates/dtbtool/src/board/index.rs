@@ -5,22 +5,22 @@ use crate::{
     view::{Fdt, Node},
 };
 
-pub(super) struct Entry<'a> {
-    pub(super) node: Node<'a>,
+pub(crate) struct Entry<'a> {
+    pub(crate) node: Node<'a>,
     parent: Option<usize>,
     /// The outermost node of the way to this one that is off.
     off: Option<usize>,
     /// Whether a PCI host or bridge is around this node.
-    pub(super) below_pci: bool,
+    pub(crate) below_pci: bool,
     is_pci: bool,
 }
 
-pub(super) struct Index<'a> {
+pub(crate) struct Index<'a> {
     entries: Vec<Entry<'a>>,
 }
 
 impl<'a> Index<'a> {
-    pub(super) fn new(fdt: &Fdt<'a>) -> Self {
+    pub(crate) fn new(fdt: &Fdt<'a>) -> Self {
         let mut entries: Vec<Entry<'a>> = Vec::new();
         let mut open: Vec<usize> = Vec::new();
         for (depth, node) in fdt.walk() {
@@ -37,17 +37,17 @@ impl<'a> Index<'a> {
         Self { entries }
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry<'a>> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry<'a>> {
         self.entries.iter()
     }
 
     /// The node that switches this one off: itself, or one around it.
-    pub(super) fn off(&self, entry: &Entry<'a>) -> Option<&Entry<'a>> {
+    pub(crate) fn off(&self, entry: &Entry<'a>) -> Option<&Entry<'a>> {
         self.entries.get(entry.off?)
     }
 
     /// The absolute path, shortened for messages.
-    pub(super) fn path(&self, entry: &Entry<'a>) -> String {
+    pub(crate) fn path(&self, entry: &Entry<'a>) -> String {
         let mut names = Vec::new();
         let mut at = Some(entry);
         while let Some(entry) = at {
@@ -60,7 +60,7 @@ impl<'a> Index<'a> {
 
     /// The deepest node on the way of an absolute path, and the name on that way that it does not have; none when
     /// the way was gone to its end. A name without unit address finds a node that has one.
-    pub(super) fn find<'p>(&self, path: &'p str) -> (Option<&Entry<'a>>, Option<&'p str>) {
+    pub(crate) fn find<'p>(&self, path: &'p str) -> (Option<&Entry<'a>>, Option<&'p str>) {
         let mut at = 0_usize;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             let children = || self.entries.iter().enumerate().filter(move |(_, entry)| entry.parent == Some(at));

@@ -191,7 +191,11 @@ pub(super) fn equal(one: &Side<'_>, first: &Property<'_>, two: &Side<'_>, second
         (None, None) => a == b,
         _ => false,
     };
-    if let (Some(left), Some(right)) = (one.roles(first), two.roles(second)) {
+    let (left, right) = (one.roles(first), two.roles(second));
+    if left.is_some() != right.is_some() {
+        return false;
+    }
+    if let (Some(left), Some(right)) = (left, right) {
         let cells = |property: &Property<'_>| property.as_u32_list().into_iter().flatten().collect::<Vec<u32>>();
         return left == right
             && cells(first)
