@@ -178,6 +178,17 @@ pub enum ErrorKind {
         /// What was asked for.
         uart: crate::idblock::Uart,
     },
+    /// A slot of a legacy image has a size that no packer writes.
+    #[error(
+        "{copies} slots of {slot} bytes: expected 1 to 16 slots, each a multiple of 64 KiB and at most 64 MiB; the \
+         miniloader looks no finer"
+    )]
+    SlotForm {
+        /// Size of a slot in bytes.
+        slot: u64,
+        /// How many.
+        copies: u64,
+    },
     /// A file has no part that could be cut out: it was not recognised.
     #[error("nothing to trim: the file is no boot file that this program knows; write it whole or leave it out")]
     NotTrimmable,

@@ -1,7 +1,7 @@
 //! The codes of the findings that this crate makes.
 //!
-//! `IDB` is about idblocks, `FIT` about second-stage images, `BOT` about what a boot file holds as a whole. A code is
-//! never reused.
+//! `IDB` is about idblocks, `FIT` about second-stage images, `LDR` about loader files, `LEG` about the vendor's older
+//! formats, tables and partition lists, `BOT` about what a boot file holds as a whole. A code is never reused.
 
 use imgcore::Severity::{self, Error, Info, Warning};
 
@@ -105,30 +105,30 @@ rules! {
     IDB_ODD_UART       "IDB063" Warning "the DDR init code prints to a UART or at a speed that no board has"
                                         => "set it with `rkboot ddr FILE --uart N --iomux N --baud N -o OUT`";
 
-    FIT_NO_TREE        "FIT001" Error   "no sound device tree at the start of the data";
-    FIT_NO_IMAGES      "FIT002" Error   "there is no node /images, or it is empty";
-    FIT_NO_CONFIGS     "FIT003" Error   "there is no node /configurations, or it is empty";
-    FIT_DEFAULT        "FIT004" Error   "the default names a configuration that does not exist";
-    FIT_DANGLING       "FIT005" Error   "a configuration names an image that does not exist";
-    FIT_BEYOND_END     "FIT006" Error   "the data of an image ends behind the end of the file";
-    FIT_OVERLAP        "FIT007" Error   "the data of two images, or of an image and the tree, share bytes";
-    FIT_HASH           "FIT008" Error   "a hash of an image does not match: the SPL refuses it";
-    FIT_NO_HASH        "FIT009" Info    "an image has no hash: the SPL starts it unseen";
-    FIT_ALGORITHM      "FIT010" Info    "a hash that is not checked because its algorithm is not known here";
-    FIT_DIGEST         "FIT011" Info    "a digest of the uncompressed data, which is not checked";
-    FIT_SIGNATURE      "FIT012" Info    "a signature, which is not checked";
-    FIT_DUPLICATE      "FIT013" Error   "two images or two configurations have the same name";
-    FIT_NO_DATA        "FIT014" Error   "an image has no data";
-    FIT_BASE           "FIT015" Warning "the external data starts where the rule for this kind of FIT does not say";
-    FIT_SIZE           "FIT016" Warning "the property totalsize does not agree with the data";
-    FIT_LIMIT          "FIT017" Warning "more nodes than are read";
-    FIT_PROPERTY       "FIT018" Error   "a property that places data or a hash is malformed";
-    FIT_NO_DEFAULT     "FIT019" Warning "there is no default configuration";
-    FIT_NOTHING_TO_RUN "FIT020" Warning "a configuration names neither firmware, nor loadables, nor kernel";
-    FIT_NOT_A_DTB      "FIT021" Error   "an uncompressed image of type flat_dt is no device tree";
-    FIT_UNCHECKED      "FIT022" Warning "a hash that is not checked because images share too much data";
-    FIT_SEGMENTS       "FIT023" Info    "the firmware images are not the segments of the given ELF file";
-    FIT_COMPATIBLE     "FIT024" Warning "no device tree of the FIT is compatible with the board";
+    FIT_NO_TREE        "FIT001" Error   "no sound device tree at the start of the data" => "the SPL stops here; fetch the file again, or write u-boot.itb if this is another file";
+    FIT_NO_IMAGES      "FIT002" Error   "there is no node /images, or it is empty" => "this is a device tree, no FIT; write the u-boot.itb or uboot.img of the board";
+    FIT_NO_CONFIGS     "FIT003" Error   "there is no node /configurations, or it is empty" => "the SPL does not know what to start; build the FIT again with a node /configurations";
+    FIT_DEFAULT        "FIT004" Error   "the default names a configuration that does not exist" => "the SPL takes another configuration or stops; build the FIT again with a default that exists";
+    FIT_DANGLING       "FIT005" Error   "a configuration names an image that does not exist" => "the SPL stops where it misses the image; take another release of the file or correct the name";
+    FIT_BEYOND_END     "FIT006" Error   "the data of an image ends behind the end of the file" => "the download broke off; fetch the file again";
+    FIT_OVERLAP        "FIT007" Error   "the data of two images, or of an image and the tree, share bytes" => "one of them is not what was packed; build or fetch the file again";
+    FIT_HASH           "FIT008" Error   "a hash of an image does not match: the SPL refuses it" => "the file is damaged; fetch it again";
+    FIT_NO_HASH        "FIT009" Info    "an image has no hash: the SPL starts it unseen" => "nothing; SPLs built without FIT signatures do not look at hashes";
+    FIT_ALGORITHM      "FIT010" Info    "a hash that is not checked because its algorithm is not known here" => "nothing; compare the digest of the file with that of its source";
+    FIT_DIGEST         "FIT011" Info    "a digest of the uncompressed data, which is not checked" => "nothing; the hash of the compressed data protects it as well";
+    FIT_SIGNATURE      "FIT012" Info    "a signature, which is not checked" => "nothing, unless the board has secure boot: then only a FIT signed with its key starts";
+    FIT_DUPLICATE      "FIT013" Error   "two images or two configurations have the same name" => "boot loaders take the first; rename one and build the FIT again";
+    FIT_NO_DATA        "FIT014" Error   "an image has no data" => "build the FIT again with the file that belongs there";
+    FIT_BASE           "FIT015" Warning "the external data starts where the rule for this kind of FIT does not say" => "check with the SPL that is to read it: mainline rounds the tree up to 4 bytes, the vendor to 512";
+    FIT_SIZE           "FIT016" Warning "the property totalsize does not agree with the data" => "the vendor reads that many bytes; build the FIT again, or fetch it again if it is cut";
+    FIT_LIMIT          "FIT017" Warning "more nodes than are read" => "no SPL needs that many; the file is damaged or made to harm";
+    FIT_PROPERTY       "FIT018" Error   "a property that places data or a hash is malformed" => "build the FIT again: data-offset, data-size and data-position are one word each";
+    FIT_NO_DEFAULT     "FIT019" Warning "there is no default configuration" => "the SPL takes the first configuration; set a default to be sure";
+    FIT_NOTHING_TO_RUN "FIT020" Warning "a configuration names neither firmware, nor loadables, nor kernel" => "the SPL finds nothing to start in it; build the FIT again";
+    FIT_NOT_A_DTB      "FIT021" Error   "an uncompressed image of type flat_dt is no device tree" => "the SPL or U-Boot stops without a device tree; put the DTB of the board in";
+    FIT_UNCHECKED      "FIT022" Warning "a hash that is not checked because images share too much data" => "sound files do not share data; the file is damaged or made to harm";
+    FIT_SEGMENTS       "FIT023" Info    "the firmware images are not the segments of the given ELF file" => "nothing if the FIT is meant to carry another TF-A; else build it again with this ELF file";
+    FIT_COMPATIBLE     "FIT024" Warning "no device tree of the FIT is compatible with the board" => "take the board's own U-Boot; another board's may start and lack devices";
 
     // --- FIT building, digests of compressed data: FIT030..049
     ELF_NONE           "FIT030" Error   "the firmware is no little-endian ELF program"
@@ -150,14 +150,14 @@ rules! {
     FIT_LOADS          "FIT038" Warning "two images of a configuration are loaded over each other"
         => "pack the FIT anew with load addresses that leave room; compare with the defconfig of the board";
 
-    BOT_UNKNOWN        "BOT001" Warning "the file is no boot file that is known here";
-    BOT_NOT_RAW        "BOT002" Warning "the file is recognised, but a board does not start from it at this place";
-    BOT_COPY_DIFFERS   "BOT003" Warning "a copy of the FIT is not equal to the first";
-    BOT_FOREIGN_DATA   "BOT004" Warning "data in the file that belongs to no known part";
-    BOT_COPY_INSIDE    "BOT005" Error   "a copy of the FIT starts inside the data of the first";
-    BOT_COPIES         "BOT006" Info    "the file holds several copies";
-    BOT_PLACE          "BOT007" Info    "the FIT is not where SPLs look when the file is written at sector 64";
-    BOT_LEGACY         "BOT008" Info    "a legacy format of the vendor: recognised, not checked";
+    BOT_UNKNOWN        "BOT001" Warning "the file is no boot file that is known here" => "a board starts from nothing else; check where the file comes from";
+    BOT_NOT_RAW        "BOT002" Warning "the file is recognised, but a board does not start from it at this place" => "take the file that belongs at this place: idbloader.img, u-boot.itb or u-boot-rockchip.bin";
+    BOT_COPY_DIFFERS   "BOT003" Warning "a copy of the FIT is not equal to the first" => "write one file made in one go; the SPL turns to the copy when the first is damaged";
+    BOT_FOREIGN_DATA   "BOT004" Warning "data in the file that belongs to no known part" => "it would be written too; make sure that it belongs there";
+    BOT_COPY_INSIDE    "BOT005" Error   "a copy of the FIT starts inside the data of the first" => "the copy has destroyed the end of the first; take a file that was packed with larger slots";
+    BOT_COPIES         "BOT006" Info    "the file holds several copies" => "nothing; where space is short, the copies behind the first can be cut off (`trim-copies`)";
+    BOT_PLACE          "BOT007" Info    "the FIT is not where SPLs look when the file is written at sector 64" => "nothing for SPI flash; for a card write idblock and FIT at sectors 64 and 16384";
+    BOT_LEGACY         "BOT008" Info    "a legacy format that the vendor's miniloaders read and mainline U-Boot does not" => "keep it with the miniloader of the vendor; for mainline U-Boot take u-boot.itb";
 
     // --- boot area of a whole disk, extract: BOT020..029
     BOT_NOTHING        "BOT020" Error   "the disk holds no boot file where BootROMs and SPLs look"
@@ -174,8 +174,69 @@ rules! {
                                         => "one of them is damaged; take the boot loader from another image";
 
     // --- loader files: LDR001..
+    LDR_NO_LOADER      "LDR001" Error   "no loader file at the start of the data, or the header is cut" => "loader files are called MiniLoaderAll.bin or *_loader_*.bin; fetch the file again";
+    LDR_RECORD_SIZE    "LDR002" Error   "the entries of a table have less than 57 bytes each" => "the header is damaged; fetch the file again";
+    LDR_CRC            "LDR003" Error   "the checksum at the end is missing or not that of the file" => "the file is damaged and rkdeveloptool refuses it; fetch it again";
+    LDR_BEYOND_END     "LDR004" Error   "the data of an entry ends behind the end of the file" => "the download broke off or the table is damaged; fetch the file again";
+    LDR_TABLE          "LDR005" Error   "a table of entries ends behind the end of the file" => "the header is damaged or the file cut; fetch it again";
+    LDR_OVERLAP        "LDR006" Error   "an entry shares bytes with another, or with header and tables" => "one of them is not what was packed; fetch the file again";
+    LDR_TYPE           "LDR007" Warning "the type of an entry is unknown or not that of its table" => "host programs may not send it; fetch the file again";
+    LDR_TRAILING       "LDR008" Error   "bytes follow the checksum" => "rkdeveloptool looks for the checksum in the last four bytes; cut the file behind it with truncate";
+    LDR_NO_USB         "LDR009" Warning "there is no entry for request 471 or none for 472" => "take a complete loader file: `rkdeveloptool db` needs both";
+    LDR_NO_FLASH       "LDR010" Warning "FlashData or FlashBoot is missing" => "`rkdeveloptool db` works with it, `ul` does not; for the card take idbloader.img";
+    LDR_FLASH          "LDR011" Error   "the parts for the flash do not make up a sound idblock" => "the board would not start from what is written; fetch the file again";
+    LDR_USB            "LDR012" Error   "UsbHead and what follows it do not make up a sound idblock" => "the BootROM refuses it over USB; fetch the file again";
+    LDR_SCRAMBLING     "LDR013" Info    "an entry is stored in another coding than usual in such files" => "it is read as it is stored; if a tool fails on it, take a file made by boot_merger";
+    LDR_FOREIGN_DATA   "LDR014" Warning "data between the entries that belongs to none" => "no program reads it; if you did not put it there, fetch the file again";
+    LDR_TIME           "LDR015" Warning "the build time is impossible" => "no program reads it; look at the checksum to know whether the header is damaged";
+    LDR_SIGNED         "LDR016" Info    "the file is signed; the signature is not checked" => "nothing, unless the board has secure boot: then only the vendor's own file starts it";
+    LDR_CHIP           "LDR017" Info    "the chip is not in the table of SoCs" => "check that the file is for your board: the host sends it to any";
 
     // --- LOADER and BL3X images, Android tables, parameter files: LEG001..
+    LEG_NO_IMAGE       "LEG001" Error   "no LOADER or TOS image at the start of the data, or the header is cut" => "fetch the file again";
+    LEG_BEYOND_END     "LEG002" Error   "the data of the image ends behind the end of the file" => "the download broke off; fetch the file again";
+    LEG_CRC            "LEG003" Error   "the checksum is not that of the data" => "the miniloader refuses this copy; fetch the file again";
+    LEG_HASH           "LEG004" Error   "the hash is not that of data and header" => "the miniloader refuses this copy; fetch the file again";
+    LEG_HASH_LENGTH    "LEG005" Error   "the length of the hash is none of 32, 20, 0" => "the header is damaged; fetch the file again";
+    LEG_NO_HASH        "LEG006" Info    "the image has no hash" => "nothing: a checksum protects it";
+    LEG_JS_HASH        "LEG007" Warning "the 32-bit hash of the oldest loaders is not that of the data" => "if checksum and hash are right, the field alone is damaged; fetch the file again";
+    LEG_SIGNED         "LEG008" Info    "the image is signed; the signature is not checked" => "nothing, unless the board has secure boot";
+    LEG_COPY_DIFFERS   "LEG009" Warning "a copy of the image is not equal to the first" => "write one file made in one go";
+    LEG_UNALIGNED      "LEG010" Warning "the size of the data is no multiple of 4" => "pack it again; packers round up";
+    LEG_EMPTY          "LEG011" Error   "the image holds no data" => "pack it again, with the file that belongs in it";
+    LEG_FOREIGN_DATA   "LEG012" Warning "data in the file that belongs to no copy of the image" => "it would be written too; make sure that it belongs there";
+    LEG_NO_TRUST       "LEG020" Error   "no BL3X image at the start of the data, or the header is cut" => "fetch the file again";
+    LEG_COMPONENTS     "LEG021" Error   "the header claims no component or more than 15" => "the header is damaged; fetch the file again";
+    LEG_SIGN_OFFSET    "LEG022" Error   "the signature is not behind the data of the components" => "the header is damaged; fetch the file again";
+    LEG_COMPONENT_END  "LEG023" Error   "a component or its record ends behind the end of the file" => "the download broke off; fetch the file again";
+    LEG_COMPONENT_OVERLAP "LEG024" Error "a component shares bytes with another or with the header" => "one of them is not what was packed; fetch the file again";
+    LEG_COMPONENT_HASH "LEG025" Error   "the hash of a component is not that of its bytes" => "the miniloader refuses this copy; fetch the file again";
+    LEG_TRUST_NO_HASH  "LEG026" Info    "the components have no hash that is known here" => "nothing; compare the file's digest with that of its source";
+    LEG_TRUST_SIGNED   "LEG027" Info    "the image is signed; the signature is not checked" => "nothing, unless the board has secure boot";
+    LEG_TRUST_COPY     "LEG028" Warning "a copy of the trust image is not equal to the first" => "write one file made in one go";
+    LEG_COMPONENT_ID   "LEG029" Warning "a component is called neither BL30 nor BL31, BL32, BL33" => "the miniloader does not know what to do with it; fetch the file again";
+    LEG_LOAD_SIZE      "LEG030" Warning "a component has another size than what is to be loaded" => "pack the file again: what runs would be cut or followed by other data";
+    LEG_TRUST_FOREIGN  "LEG031" Warning "data in the file that belongs to no component" => "it would be written too; make sure that it belongs there";
+    LEG_NO_TABLE       "LEG040" Error   "no table of device trees at the start of the data, or the header is cut" => "fetch the file again";
+    LEG_TABLE_SIZE     "LEG041" Error   "the table claims more bytes than the file has" => "the download broke off; fetch the file again";
+    LEG_TABLE_TRAILING "LEG042" Warning "data behind the end of the table" => "boot loaders do not read it, unless it is a signature of Android (AVB)";
+    LEG_TABLE_FORM     "LEG043" Error   "sizes of header or entries, or a version, that are not known" => "boot loaders cannot read the table; make it again";
+    LEG_TABLE_EMPTY    "LEG044" Warning "the table holds no device tree" => "nothing is applied; leave the file out or put overlays in it";
+    LEG_TABLE_LIMIT    "LEG045" Warning "more entries than are read" => "the header is damaged, or this is another use of the format than any known here";
+    LEG_TABLE_ENTRIES  "LEG046" Error   "an entry is behind the end of the file" => "the file is cut or its header damaged; fetch it again";
+    LEG_TABLE_BEYOND_END "LEG047" Error "a tree ends behind the end of the table" => "the file is cut or damaged; fetch it again";
+    LEG_TABLE_OVERLAP  "LEG048" Error   "two trees, or a tree and the table, share bytes without being the same" => "the file is damaged; make it again";
+    LEG_TABLE_UNCHECKED "LEG049" Info   "a tree that is not checked because it is compressed or shared too often" => "unpack it and look at it with `dtbtool check`";
+    LEG_NO_PARAMETER   "LEG060" Error   "no parameter file: no text with CMDLINE" => "take the parameter.txt of the vendor's package";
+    LEG_NO_PARTITIONS  "LEG061" Error   "CMDLINE holds no partition" => "write mtdparts=DEVICE:SIZE@START(NAME),…";
+    LEG_PARTITION_SYNTAX "LEG062" Error "a partition that cannot be read" => "write SIZE@START(NAME) in sectors of 512 bytes; a template has to go through the vendor's script first";
+    LEG_PARTITION_OVERLAP "LEG063" Error "two partitions share sectors" => "let one start behind the other, or make the other smaller";
+    LEG_PARTITION_BOOT "LEG064" Warning "a partition lies where the board expects partition table, idblocks or U-Boot" => "let it start at sector 0x8000 or later";
+    LEG_PARAMETER_KEY  "LEG065" Info    "a key that is not known here" => "nothing; the vendor's tools may know it";
+    LEG_PARAMETER_LINE "LEG066" Warning "a line without a key" => "write KEY: value, or # in front of a remark";
+    LEG_PARTITION_NAME "LEG067" Warning "two partitions have the same name" => "boot loaders take the first; give each its own";
+    LEG_PARAMETER_UUID "LEG068" Warning "a uuid for a partition that is not there" => "write uuid:NAME=GUID with a name that CMDLINE has";
+    LEG_PARTITION_LIMIT "LEG069" Warning "more partitions than are read" => "a GPT of the vendor's tool holds 128; leave out the rest";
 
     // --- boot flow: FLW001..
     FLW_NO_WAY         "FLW001" Error   "the second stage starts none of what the image carries"

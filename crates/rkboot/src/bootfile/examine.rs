@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use imgcore::{Finding, Report};
 
-use super::{BootFile, BootFileKind, FIT_OFFSET, IDBLOCK_OFFSET, foreign::unknown};
+use super::{BootFile, BootFileKind, FIT_OFFSET, IDBLOCK_OFFSET, foreign::unknown, other::other};
 use crate::{
     Fit, Soc, fit,
     idblock::{self, AnyBlock},
@@ -30,6 +30,9 @@ pub fn examine(bytes: &[u8], soc: Option<Soc>) -> (BootFile, Report) {
     }
     if fit::is_tree(bytes) {
         return second_stage(bytes);
+    }
+    if let Some(found) = other(bytes) {
+        return found;
     }
     (whole(bytes, BootFileKind::Unknown), Report::from_iter([unknown(bytes)]))
 }
@@ -296,7 +299,7 @@ fn report_foreign(bytes: &[u8], parts: &[Range<u64>], report: &mut Report) {
     }
 }
 
-fn report_copies(bytes: &[u8], copies: &[Range<u64>], report: &mut Report) {
+pub(super) fn report_copies(bytes: &[u8], copies: &[Range<u64>], report: &mut Report) {
     let [first, _, ..] = copies else { return };
     let used: u64 = copies.iter().map(|copy| copy.end.saturating_sub(copy.start)).fold(0, u64::saturating_add);
     let length = bytes.len() as u64;

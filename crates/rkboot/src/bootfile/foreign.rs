@@ -3,6 +3,7 @@
 use imgcore::Finding;
 
 use crate::{
+    parameter::is_parameter,
     rules,
     util::{hex, is_fill, slice},
 };
@@ -25,7 +26,7 @@ const NOT_RAW: &[Sniff] = &[
     (0, b"!<arch>", "a Debian package or archive", "unpack it"),
     (0, b"\x7fELF", "an ELF program", "BL31 and the like go into a FIT, not onto the card"),
     (0, b"ANDROID!", "an Android boot image", "it belongs into a partition"),
-    (0, b"\xd7\xb7\xab\x1e", "an Android table of device-tree overlays", "it belongs into a partition"),
+    (0, b"\xd7\xb7\xab\x1e", "an Android table of device-tree overlays", "it belongs into the partition dtbo (or dtb)"),
     (0, b"MZ", "an EFI program or a kernel", "it belongs onto the boot partition"),
     (0, b"<!DOCTYPE", HTML, HTML_HELP),
     (0, b"<!doctype", HTML, HTML_HELP),
@@ -33,25 +34,25 @@ const NOT_RAW: &[Sniff] = &[
     (0, b"version https://git-lfs", "a pointer of Git LFS, not the file itself", "fetch the file with `git lfs pull`"),
 ];
 
-/// Formats that are written raw on older boards.
-const LEGACY: &[Sniff] = &[
-    (0, b"LOADER  ", "a legacy second stage of the vendor (LOADER)", "RK33xx vendor SPLs look for it at sector 16384"),
-    (0, b"BL3X", "a legacy trust image of the vendor (BL3X)", "RK33xx vendor SPLs look for it at sector 24576"),
-];
-
+const PARAMETER: Sniff =
+    (0, b"", "a parameter file, the vendor's list of partitions", "the flashing tool reads it, a board does not");
 const LOADER: &str = "a loader file for maskrom mode (MiniLoaderAll.bin, *_spl_loader_*.bin)";
 const LOADER_HELP: &str = "it goes over USB with `rkdeveloptool db`; for the card take idbloader.img";
 const HTML: &str = "a web page";
 const HTML_HELP: &str = "the download went wrong; fetch the file again";
 
+/// The finding about a file of a known format that a board does not start from.
+pub(super) fn not_raw(bytes: &[u8]) -> Option<Finding> {
+    let found = |(at, magic, ..): &&Sniff| slice(bytes, &(*at..at.saturating_add(magic.len() as u64))) == *magic;
+    let parameter = is_parameter(bytes).then_some(&PARAMETER);
+    let (_, _, what, help) = NOT_RAW.iter().find(found).or(parameter)?;
+    Some(Finding::warning(rules::BOT_NOT_RAW, format!("no boot file for a card: this is {what}")).help(*help))
+}
+
 /// The finding about a file that begins as none of our formats.
 pub(super) fn unknown(bytes: &[u8]) -> Finding {
-    let found = |(at, magic, ..): &&Sniff| slice(bytes, &(*at..at.saturating_add(magic.len() as u64))) == *magic;
-    if let Some((_, _, what, help)) = NOT_RAW.iter().find(found) {
-        return Finding::warning(rules::BOT_NOT_RAW, format!("no boot file for a card: this is {what}")).help(*help);
-    }
-    if let Some((_, _, what, help)) = LEGACY.iter().find(found) {
-        return Finding::info(rules::BOT_LEGACY, format!("recognised, not checked: {what}")).help(*help);
+    if let Some(finding) = not_raw(bytes) {
+        return finding;
     }
     let message = if is_fill(bytes) {
         format!("unknown boot file: {} bytes of nothing but fill", bytes.len())

@@ -9,6 +9,7 @@
 
 mod examine;
 mod foreign;
+mod other;
 mod place;
 
 use std::ops::Range;
@@ -19,7 +20,11 @@ pub use place::{ranges, trim};
 
 use crate::{
     Fit, IdBlock,
+    dtbo_table::DtboTable,
     idblock::{AnyBlock, IdBlockV1},
+    legacy::{loader_image::LoaderImage, trust::Trust},
+    loader::Loader,
+    parameter::Parameter,
 };
 
 /// Where the mainline SPL and, without a partition named `uboot`, the vendor SPL look for the FIT on SD card and eMMC
@@ -72,6 +77,16 @@ pub enum BootFileKind {
         /// Where the FIT is.
         fit_range: Range<u64>,
     },
+    /// A loader file for maskrom mode, `MiniLoaderAll.bin`.
+    Loader(Box<Loader>),
+    /// A `LOADER  ` or `TOS     ` image, `uboot.img` of RK33xx and older.
+    LoaderImage(Box<LoaderImage>),
+    /// A `BL3X` image, `trust.img`.
+    Trust(Box<Trust>),
+    /// An Android table of device-tree overlays, `dtbo.img`.
+    DtboTable(Box<DtboTable>),
+    /// A list of partitions, `parameter.txt`.
+    Parameter(Box<Parameter>),
     /// Nothing that is known here.
     Unknown,
 }
@@ -90,6 +105,11 @@ impl BootFileKind {
             Self::Fit(_) => "FIT",
             Self::Combined { idblock: AnyBlock::V2(_), .. } => "idblock v2 and FIT",
             Self::Combined { idblock: AnyBlock::V1(_), .. } => "idblock v1 and FIT",
+            Self::Loader(_) => "loader file",
+            Self::LoaderImage(_) => "LOADER image",
+            Self::Trust(_) => "BL3X trust image",
+            Self::DtboTable(_) => "table of device-tree overlays",
+            Self::Parameter(_) => "parameter file",
             Self::Unknown => "unknown",
         }
     }

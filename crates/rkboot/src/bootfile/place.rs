@@ -19,7 +19,11 @@ use crate::{Error, ErrorKind, util::sector_end};
 /// [`ErrorKind::CopiesDiffer`], [`ErrorKind::BeyondCut`] when copy 1 reaches into the part that is cut off,
 /// [`ErrorKind::NotTrimmable`] for files that were not understood.
 pub fn trim(file: &BootFile) -> Result<u64, Error> {
-    if matches!(file.kind, BootFileKind::Unknown) {
+    let not_for_cards = matches!(
+        file.kind,
+        BootFileKind::Unknown | BootFileKind::Loader(_) | BootFileKind::DtboTable(_) | BootFileKind::Parameter(_)
+    );
+    if not_for_cards {
         return Err(ErrorKind::NotTrimmable.into());
     }
     if let Some(index) = file.differing {

@@ -7,6 +7,8 @@
     clippy::cast_possible_truncation
 )]
 
+mod other;
+
 use std::fmt::Write as _;
 
 use imgcore::Fact;
@@ -24,7 +26,8 @@ const MAX_FITS: usize = 4;
 
 /// Everything measured about the idblocks (kinds `idb-v1`, `idb-v2`) and FITs (kind `fit`) in a boot file: at its start, the
 /// copies, and FITs at sector boundaries behind an idblock. Offsets of images count from the start of their idblock or
-/// FIT.
+/// FIT. Loader files (`loader`), `LOADER` images (`loader-image`), `BL3X` images (`trust`), tables of device trees
+/// (`dtbo-table`, followed by their trees as `fdt`) and parameter files (`parameter`) are measured as a whole.
 ///
 /// ```
 /// # use rkboot::{Soc, facts, idblock};
@@ -66,6 +69,8 @@ pub fn facts(bytes: &[u8]) -> Vec<Fact> {
             fit_facts(&fit, at, &mut facts);
             search = sector_end(at.saturating_add(fit.end()));
         }
+    } else if let Some(other) = other::facts(bytes) {
+        return other;
     } else if let (Some(first), _) = fit::parse(bytes) {
         fit_facts(&first, 0, &mut facts);
         let starts = fit_copies(bytes, &first);
