@@ -22,6 +22,11 @@ pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Error> {
         };
         files.extend(targets.iter().map(|target| (format!("{target}/{name}"), bytes.clone())));
     }
+    // An idblock v1 as it lies on cards and in SPI flash.
+    let parts = rkboot::idblock::Parts { soc: rkboot::Soc::Rk3399, init: b"init", boot: Some(b"boot") };
+    let block = rkboot::idblock::build(&parts).map_err(|error| fault(&error))?;
+    files.push(("idblock_v1/spread.img".to_owned(), rkboot::idblock::spread(&block)));
+    files.push(("idblock_v1/flat.img".to_owned(), block));
     let disk = disk().map_err(|error| fault(&error))?;
     let mut bytes = vec![0; usize::try_from(disk.len()).unwrap_or(0)];
     imgcore::ReadAt::read_exact_at(&disk, 0, &mut bytes)?;

@@ -1,7 +1,7 @@
 //! The Rockchip boot chain in front of the partitions: ID blocks, FIT images, and where they lie on SD card and eMMC.
 //!
 //! A Rockchip BootROM reads an *idblock* at sector 64: code that trains the DRAM, and an SPL. The SPL reads a *FIT* at
-//! sector 16384: TF-A, U-Boot and its device tree. This crate builds idblocks v2 byte for byte as mkimage does, reads
+//! sector 16384: TF-A, U-Boot and its device tree. This crate builds idblocks byte for byte as mkimage does, reads
 //! both formats and says what a board would stumble over, which no other tool does for idblocks: `mkimage -l` never
 //! looks at their hashes. It finds copies and padding, tells how much of a file has to be written, and who owns which
 //! bytes of the medium then.
@@ -35,8 +35,7 @@
 //!
 //! # Not here
 //!
-//! Idblocks v1 are recognised, not read; `rkspi` spreading, legacy formats (`LOADER`, `BL3X`), loader files and
-//! building FITs are not here.
+//! Signatures are reported, not checked. Legacy formats (`LOADER`, `BL3X`) and loader files are named, not read.
 //!
 //! # Features
 //!

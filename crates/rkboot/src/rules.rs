@@ -88,6 +88,8 @@ rules! {
         => "append zeros up to the length that the header says, or fetch the file again";
     IDB_SPREAD_GAP     "IDB039" Warning "data in the unused halves of a spread idblock"
         => "fetch the file again or build it again with --media spi";
+    IDB_FLASH_COPIES   "IDB040" Info    "the copies lie 128 or 256 KiB apart, as in files for SPI flash"
+        => "write it to SPI flash; for eMMC pack copies with `rkboot build idbloader --copies`";
 
     // --- DDR parameters, identity, pairing: IDB050..069
     IDB_OLD_BL31       "IDB050" Warning "the DDR init code needs a newer BL31 than the second stage has"

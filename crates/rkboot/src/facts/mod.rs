@@ -44,8 +44,7 @@ pub fn facts(bytes: &[u8]) -> Vec<Fact> {
             let _ = idblock::v1::find_copies(rest, &mut block);
             for copy in &block.copies {
                 let at = base.saturating_add(copy.range.start);
-                let several = block.copies.len() > 1;
-                let end = if several { at.saturating_add(idblock::COPY_STRIDE) } else { u64::MAX };
+                let end = block.copies.get(1).map_or(u64::MAX, |second| at.saturating_add(second.range.start));
                 if let (Some(block), _) = idblock::v1::parse_block(slice(bytes, &(at..end)), None) {
                     v1_facts(&block, at, &mut facts);
                 }
@@ -56,8 +55,7 @@ pub fn facts(bytes: &[u8]) -> Vec<Fact> {
             for copy in &block.copies {
                 let at = base.saturating_add(copy.range.start);
                 // A copy is at most as long as the way to the next one.
-                let several = block.copies.len() > 1;
-                let end = if several { at.saturating_add(idblock::COPY_STRIDE) } else { u64::MAX };
+                let end = block.copies.get(1).map_or(u64::MAX, |second| at.saturating_add(second.range.start));
                 if let (Some(block), _) = idblock::parse_block(slice(bytes, &(at..end)), None) {
                     idblock_facts(&block, at, &mut facts);
                 }

@@ -14,11 +14,17 @@ use imgcore::{Finding, Report};
 use super::{BlockCopy, is_v1, is_v2};
 use crate::{
     Error, ErrorKind, FIT_OFFSET, IDBLOCK_OFFSET, rules,
-    util::{data_ranges, first_difference, is_similar, list_ranges, slice, tail},
+    util::{data_ranges, first_difference, is_fill, is_similar, list_ranges, slice, tail},
 };
 
 /// The distance at which a BootROM looks for the next copy, from the first: 1024 sectors.
 pub const COPY_STRIDE: u64 = 512 * 1024;
+
+/// The distances in files for SPI flash: Rockchip's packer puts two copies 256 KiB or, in NAND, 128 KiB apart.
+const FLASH_STRIDES: [u64; 2] = [256 * 1024, SMALLEST_STRIDE];
+
+/// No packer puts copies closer together.
+pub(super) const SMALLEST_STRIDE: u64 = 128 * 1024;
 
 /// More than Rockchip's packer writes (5); what lies behind is reported as data.
 const MAX_COPIES: u64 = 16;
@@ -83,14 +89,40 @@ pub(super) struct Probe {
     pub(super) is_damaged: bool,
 }
 
-/// Looks for copies of the block that fills the first `length` bytes, at the multiples of 512 KiB, itself first, and says
-/// which differ.
+/// Looks for copies of the block that fills the first `length` bytes, at the multiples of 512 KiB, else at those of files
+/// for SPI flash, itself first, and says which differ.
 pub(super) fn find(bytes: &[u8], length: u64, form: &Form) -> (Vec<BlockCopy>, Report) {
+    let (usual, report) = find_at(bytes, length, COPY_STRIDE, form);
+    if usual.len() > 1 || !report.is_empty() {
+        return (usual, report);
+    }
+    for stride in FLASH_STRIDES {
+        // Nothing vague here: a BootROM that reads cards does not look at these places.
+        if length > stride || !(form.is_block)(tail(bytes, stride)) {
+            continue;
+        }
+        let (found, mut report) = find_at(bytes, length, stride, form);
+        if let Some(second) = found.get(1) {
+            report.push(
+                Finding::info(
+                    rules::IDB_FLASH_COPIES,
+                    format!("copies lie {} KiB apart, as in files for SPI flash", stride / 1024),
+                )
+                .at(second.range.clone())
+                .help("on SD card and eMMC a BootROM looks for copies at multiples of 512 KiB only"),
+            );
+            return (found, report);
+        }
+    }
+    (usual, report)
+}
+
+fn find_at(bytes: &[u8], length: u64, stride: u64, form: &Form) -> (Vec<BlockCopy>, Report) {
     let mut found = vec![BlockCopy { range: 0..length, identical: true }];
     let mut report = Report::new();
     let own = slice(bytes, &(0..length));
     for index in 1..MAX_COPIES {
-        let start = index.saturating_mul(COPY_STRIDE);
+        let start = index.saturating_mul(stride);
         let rest = tail(bytes, start);
         if rest.is_empty() {
             break;
@@ -107,7 +139,7 @@ pub(super) fn find(bytes: &[u8], length: u64, form: &Form) -> (Vec<BlockCopy>, R
                         rules::IDB_OVERWRITTEN,
                         format!(
                             "the idblock has {length} bytes, but a copy starts at byte {start}: blocks with copies are \
-                             at most {COPY_STRIDE} bytes long"
+                             at most {stride} bytes long"
                         ),
                     )
                     .at(start..length)
@@ -117,14 +149,22 @@ pub(super) fn find(bytes: &[u8], length: u64, form: &Form) -> (Vec<BlockCopy>, R
             continue;
         }
         let other = slice(rest, &(0..length));
-        let difference = first_difference(own, other);
+        let mut difference = first_difference(own, other);
         let mut end = length;
+        // The last copy may lack the padding that the others have, where nothing says how much there is.
+        if let Some(at) = difference.filter(|at| *at == other.len() as u64)
+            && is_fill(tail(own, at))
+            && (form.probe)(other).is_some_and(|copy| !copy.is_damaged)
+        {
+            difference = None;
+            end = at;
+        }
         if let Some(at) = difference {
             // A copy that reads on into the next one is a damaged copy, and this keeps the work per byte bounded.
-            let copy = (form.probe)(slice(rest, &(0..COPY_STRIDE)));
+            let copy = (form.probe)(slice(rest, &(0..stride)));
             let state =
                 if copy.as_ref().is_none_or(|copy| copy.is_damaged) { "damaged itself" } else { "sound itself" };
-            end = copy.map_or(length, |copy| copy.length.min(COPY_STRIDE)).min(rest.len() as u64);
+            end = copy.map_or(length, |copy| copy.length.min(stride)).min(rest.len() as u64);
             report.push(
                 Finding::warning(
                     rules::IDB_COPY_DIFFERS,

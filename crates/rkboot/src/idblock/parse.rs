@@ -412,7 +412,7 @@ pub(crate) fn find_copies(bytes: &[u8], block: &mut IdBlock) -> Report {
             block.map(|block| Probe {
                 length: block.length,
                 is_certain: is_certain(&block),
-                is_damaged: report.has_errors(),
+                is_damaged: report.has_errors() || block.bytes_missing > 0,
             })
         },
     };

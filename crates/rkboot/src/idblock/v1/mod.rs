@@ -56,8 +56,7 @@ pub struct IdBlockV1 {
     /// Whether the header leaves 512 KiB for the boot code: what mkimage writes without a boot image, and what stays when
     /// one is appended by hand.
     pub open_ended: bool,
-    /// Bytes from the header to the end of what is there: `length` where the file holds that much, else up to the last
-    /// data.
+    /// Bytes from the header to the end of what is there: at most `length`; for an open-ended block up to the last data.
     pub content_length: u64,
     /// Whether sectors 1 to 3 hold what Rockchip's flashing tools write there.
     pub flashed: bool,
@@ -74,6 +73,8 @@ impl IdBlockV1 {
         } else {
             slice(bytes, &(0..self.content_length)).to_vec()
         };
+        // A page may hold more than the last byte.
+        flat.truncate(usize::try_from(self.content_length).unwrap_or(usize::MAX));
         let start = usize::try_from(self.init.start).unwrap_or(usize::MAX);
         if self.disable_rc4 == 0
             && let Some(payload) = flat.get_mut(start..)

@@ -19,8 +19,8 @@ use super::{
 use crate::{
     HeaderVersion, Soc, coding,
     idblock::{
-        BlockCopy, COPY_STRIDE, MAX_SPL,
-        copies::{self, Form, Probe},
+        BlockCopy, MAX_SPL,
+        copies::{self, Form, Probe, SMALLEST_STRIDE},
         raw::{BLOCK, IMAGE_ALIGN},
         spread,
     },
@@ -131,22 +131,20 @@ fn not_a_block(bytes: &[u8]) -> Finding {
         .help("the BootROM skips this; write the board's idbloader.img at sector 64")
 }
 
-/// Where what is there ends. A block that leaves 512 KiB for its boot code, or is cut, ends with its last data.
+/// Where what is there ends. A block that leaves 512 KiB for its boot code ends with its last data.
 fn content_length(flat: &[u8], init_end: u64, length: u64, open_ended: bool, is_spread: bool) -> u64 {
     let mut available = flat.len() as u64;
     if open_ended && !is_spread {
-        // Room for 512 KiB of boot code reaches beyond the place of a copy.
-        let copy = (1..=length.div_euclid(COPY_STRIDE))
-            .map(|index| index.saturating_mul(COPY_STRIDE))
+        // Room for 512 KiB of boot code reaches beyond the place of a copy, in flash as on a card.
+        let copy = (1..=length.div_euclid(SMALLEST_STRIDE))
+            .map(|index| index.saturating_mul(SMALLEST_STRIDE))
             .find(|at| *at >= init_end && is_v1(tail(flat, *at)));
         available = copy.unwrap_or(available).min(available);
     }
-    if length <= available {
-        return length;
-    }
     if !open_ended {
-        return available;
+        return length.min(available);
     }
+    available = available.min(length);
     let last = data_ranges(flat, init_end..available).last().map_or(init_end, |range| range.end);
     // Packers pad to this, and it is no more than they do.
     last.checked_next_multiple_of(IMAGE_ALIGN).unwrap_or(last).min(available)
@@ -373,7 +371,7 @@ pub(crate) fn find_copies(bytes: &[u8], block: &mut IdBlockV1) -> Report {
             block.map(|block| Probe {
                 length: block.content_length,
                 is_certain: block.disable_rc4 <= 1 && block.init.start == HEADER_SIZE && !block.init.is_empty(),
-                is_damaged: report.has_errors(),
+                is_damaged: report.has_errors() || (block.bytes_missing > 0 && !block.open_ended),
             })
         },
     };
