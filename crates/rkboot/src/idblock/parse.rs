@@ -400,9 +400,6 @@ fn check_soc(block: &IdBlock, bytes: &[u8], soc: Soc, report: &mut Report) {
 
 /// Looks for copies, adds them to the block and says which differ. A spread block has none: nobody packs them.
 pub(crate) fn find_copies(bytes: &[u8], block: &mut IdBlock) -> Report {
-    if block.spread {
-        return Report::new();
-    }
     const FORM: Form = Form {
         header: HEADER_SIZE,
         is_block: is_v2,
@@ -416,6 +413,9 @@ pub(crate) fn find_copies(bytes: &[u8], block: &mut IdBlock) -> Report {
             })
         },
     };
+    if block.spread {
+        return Report::new();
+    }
     let (copies, report) = copies::find(bytes, block.length, &FORM);
     block.copies = copies;
     report

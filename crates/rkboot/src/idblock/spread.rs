@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn places_are_those_of_the_bytes() {
-        let flat: Vec<u8> = (0..5000_u32).map(|at| (at / 16) as u8 | 1).collect();
+        let flat: Vec<u8> = (0..5000_u32).map(|at| (at / 16).to_le_bytes()[0] | 1).collect();
         let spread = spread(&flat);
         assert_eq!(spread.len(), 3 * 4096);
         for at in [0, 1, 2047, 2048, 4095, 4096, 4999] {
