@@ -37,6 +37,7 @@ pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Error> {
         files.push((format!("source/disk.{}", format.name()), out));
     }
     files.push(("fat/volume".to_owned(), volume().map_err(|error| fault(&error))?));
+    files.push(("elf/program".to_owned(), program()));
     for (target, text) in [
         ("cmdline", "console=tty0 a=1 a=2 slab_nomerge= b"),
         (
@@ -64,6 +65,20 @@ fn disk() -> Result<Extents, rawimg::Error> {
     let mut disk = Extents::new(table.disk_size);
     table.insert_into(&mut disk)?;
     Ok(disk)
+}
+
+/// A 64-bit Arm program of one segment, as small as it can be.
+fn program() -> Vec<u8> {
+    let mut bytes = vec![0; 64];
+    bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    // Machine, entry, the table of segments with its entry size and count.
+    (bytes[18], bytes[26], bytes[32], bytes[54], bytes[56]) = (183, 4, 64, 56, 1);
+    // PT_LOAD, flags, offset, virtual and physical address, bytes in the file and in memory, alignment.
+    for field in [0x5_0000_0001_u64, 120, 0x4_0000, 0x4_0000, 4, 16, 8] {
+        bytes.extend_from_slice(&field.to_le_bytes());
+    }
+    bytes.extend_from_slice(b"code");
+    bytes
 }
 
 /// The first sectors of a FAT32 file system: boot sectors and the start of the first FAT.

@@ -76,8 +76,11 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// The bytes of the segment in those of its file, if all are there.
+    /// The bytes of the segment in those of its file, if all are there; no bytes are always there.
     pub fn bytes<'a>(&self, elf: &'a [u8]) -> Option<&'a [u8]> {
+        if self.range.is_empty() {
+            return Some(&[]);
+        }
         elf.get(usize::try_from(self.range.start).ok()?..usize::try_from(self.range.end).ok()?)
     }
 
@@ -112,7 +115,7 @@ pub fn parse(bytes: &[u8]) -> (Option<Elf>, Report) {
         return (None, report);
     };
     for (segment, header) in elf.segments.iter().zip(&headers) {
-        if segment.range.end > bytes.len() as u64 {
+        if !segment.range.is_empty() && segment.range.end > bytes.len() as u64 {
             report.push(
                 Finding::error(
                     rules::ELF_BEYOND_END,
@@ -175,15 +178,18 @@ fn read(bytes: &[u8], report: &mut Report) -> Option<(Elf, Vec<Range<u64>>)> {
         if reader.quarter(at)? != PT_LOAD {
             continue;
         }
-        let (start, address, length, memory, end) = if is_64 {
+        let (start, address, length, memory, size) = if is_64 {
             (field(8)?, field(24)?, field(32)?, field(40)?, 56)
         } else {
             (field(4)?, field(12)?, field(16)?, field(20)?, 32)
         };
         // binman and linkers agree: what needs no memory is no segment.
         if memory > 0 || length > 0 {
-            segments.push(Segment { address, range: start..start.saturating_add(length), memory: memory.max(length) });
-            headers.push(at..at.saturating_add(end));
+            // A place near the end of numbers stays as long as it says, so that it is seen to be none.
+            let end = start.saturating_add(length);
+            let range = end.saturating_sub(length)..end;
+            segments.push(Segment { address, range, memory: memory.max(length) });
+            headers.push(at..at.saturating_add(size));
         }
     }
     Some((Elf { is_64, machine, entry, segments }, headers))

@@ -39,7 +39,8 @@
 //!
 //! # Features
 //!
-//! `cli` builds the program `rkboot` (`rkboot inspect`, `rkboot build idbloader`). The library needs none.
+//! `codecs` (on by default) unpacks gzip, LZMA and zstd images of FITs to check their digests; without it a finding says
+//! that they are not checked. `cli` builds the program `rkboot` (`rkboot inspect`, `rkboot build`).
 
 mod assembly;
 mod bootfile;

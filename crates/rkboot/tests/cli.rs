@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "tests write into their own temporary folders")]
 
+mod common;
+
 use std::process::{Command, Output};
 
 fn rkboot(arguments: &[&str]) -> Output {
@@ -160,4 +162,122 @@ fn builds_every_form_of_idblock() {
     }
     let help = text(&rkboot(&["build", "idbloader", "--help"]).stdout);
     assert!(help.contains("Examples:") && help.contains("Exit codes:"));
+}
+
+/// Parts of a FIT in a folder: u-boot, bl31, rockchip/board.dtb, tee.
+fn fit_parts(folder: &std::path::Path) {
+    let bl31 = common::elf::build(183, 0x4_0000, &[(0x4_0000, b"atf", 0x1000), (0xff10_0000, b"sram", 16)]);
+    let mut tree = dtbtool::model::DeviceTree::new();
+    tree.root_mut().set(dtbtool::model::Property::strings("compatible", ["acme,board", "rockchip,rk3588"]));
+    let tree = tree.to_bytes(&dtbtool::WriteOptions::default()).unwrap();
+    std::fs::create_dir(folder.join("rockchip")).unwrap();
+    for (name, bytes) in [
+        ("u-boot", b"u-boot".as_slice()),
+        ("bl31", &bl31),
+        ("rockchip/board.dtb", &tree),
+        ("b.dtb", &tree),
+        ("tee", b"tee"),
+    ] {
+        std::fs::write(folder.join(name), bytes).unwrap();
+    }
+}
+
+fn rkboot_in(folder: &std::path::Path, arguments: &str) -> Output {
+    let arguments: Vec<_> = arguments.split_whitespace().collect();
+    Command::new(env!("CARGO_BIN_EXE_rkboot")).current_dir(folder).args(arguments).output().unwrap()
+}
+
+#[test]
+fn builds_a_fit_and_files_of_both_stages() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fit_parts(folder);
+    let parts = "build fit --soc rk3588s --u-boot u-boot --dtb rockchip/board.dtb --bl31 bl31";
+    let made = rkboot_in(folder, &format!("{parts} -o u-boot.itb"));
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    let shown = text(&made.stdout);
+    assert!(shown.starts_with("u-boot.itb: FIT for rk3588, U-Boot at 0x800000, "), "{shown}");
+    assert!(shown.contains("  atf-2\n") && shown.contains("  fdt-1\n"), "{shown}");
+    let fit = std::fs::read(folder.join("u-boot.itb")).unwrap();
+    let found = rkboot::fit::parse(&fit).0.unwrap();
+    assert_eq!((found.hashes(), found.timestamp), ((4, 4), None));
+    assert_eq!(found.configurations[0].description.as_deref(), Some("rockchip/board.dtb"));
+
+    let made = rkboot_in(
+        folder,
+        &format!(
+            "{parts} --dtb b.dtb --tee tee --tee-load 0x9000000 --hash crc32 --load 0xa00000 --timestamp 7 -o two.itb --json"
+        ),
+    );
+    let value: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    assert_eq!(
+        (&value["ok"], &value["command"], &value["result"]["load"]),
+        (&true.into(), &"build".into(), &0xa0_0000.into())
+    );
+    assert_eq!(value["result"]["parts"][1]["name"], "u-boot");
+    let found = rkboot::fit::parse(&std::fs::read(folder.join("two.itb")).unwrap()).0.unwrap();
+    assert_eq!((found.configurations.len(), found.timestamp), (2, Some(7)));
+    assert_eq!(found.image("tee-1").unwrap().load, Some(0x900_0000));
+    assert!(found.images.iter().all(|image| image.hashes[0].algorithm == "crc32"));
+
+    let made = rkboot_in(folder, &format!("{parts} --form vendor --hash none --copies 2 -o uboot.img"));
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    assert_eq!(std::fs::metadata(folder.join("uboot.img")).unwrap().len(), 4_194_304);
+
+    let block = rkboot::idblock::Parts { soc: rkboot::Soc::Rk3588, init: b"ddr", boot: Some(b"spl") };
+    std::fs::write(folder.join("idbloader.img"), rkboot::idblock::build(&block).unwrap()).unwrap();
+    let made = rkboot_in(folder, "build combined --idbloader idbloader.img --fit u-boot.itb -o card.bin");
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    assert!(text(&made.stdout).contains("0x7f8000"), "{made:?}");
+    assert_eq!(std::fs::metadata(folder.join("card.bin")).unwrap().len(), 0x7f_8000 + fit.len() as u64);
+    let made = rkboot_in(
+        folder,
+        "build spi --soc rk3588 --idbloader idbloader.img --fit u-boot.itb --fit-offset 0x100000 -o spi.bin",
+    );
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    assert_eq!(std::fs::read(folder.join("spi.bin")).unwrap()[0x10_0000..], fit);
+    for name in ["u-boot.itb", "two.itb", "uboot.img", "card.bin", "spi.bin"] {
+        let seen = rkboot_in(folder, &format!("inspect {name}"));
+        assert_eq!(seen.status.code(), Some(0), "{seen:?}");
+    }
+
+    let before = std::fs::read_dir(folder).unwrap().count();
+    for (arguments, code, words) in [
+        ("build fit --soc rk3588 --u-boot u-boot --bl31 bl31 -o x".to_owned(), 2, "--dtb"),
+        ("build fit --soc rk3587 --u-boot u-boot --dtb b.dtb -o x".to_owned(), 2, "did you mean rk3588?"),
+        ("build fit --soc rk3588 --u-boot u-boot --dtb b.dtb -o x".to_owned(), 1, "BL31 is missing"),
+        ("build fit --soc rk3588 --u-boot none --dtb b.dtb -o x".to_owned(), 3, "none"),
+        (format!("{parts} --load 0x40000 -o x"), 1, "would overwrite each other in memory"),
+        (format!("{parts} --load zero -o x"), 2, "write 8388608 or 0x800000"),
+        (format!("{parts} --load 0x100000000 -o x"), 2, "above 4 GiB"),
+        (format!("{parts} --copies 2 -o x"), 2, "--form vendor"),
+        (format!("{parts} --tee-load 1 -o x"), 2, "--tee"),
+        (format!("{parts} -o none/x"), 4, "none"),
+        ("build combined --idbloader u-boot --fit u-boot.itb -o x".to_owned(), 1, "it is no idblock"),
+        (
+            "build combined --idbloader idbloader.img --fit u-boot.itb --pad-to 4096 -o x".to_owned(),
+            1,
+            "the FIT starts at 0x1000",
+        ),
+        (
+            "build combined --idbloader idbloader.img --fit u-boot.itb --limit 8000000 -o x".to_owned(),
+            1,
+            "at most 8000000 fit",
+        ),
+        ("build spi --soc rk3399 --idbloader idbloader.img --fit u-boot.itb -o x".to_owned(), 1, "v1"),
+        (
+            "build spi --soc rk3588 --idbloader idbloader.img --fit u-boot.itb --flash-size 0x60000 -o x".to_owned(),
+            1,
+            "fit",
+        ),
+    ] {
+        let output = rkboot_in(folder, &arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {output:?}");
+        assert!(text(&output.stderr).contains(words), "{arguments}: {output:?}");
+    }
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), before, "nothing is left of what was refused");
+    for what in ["fit", "combined", "spi"] {
+        let help = text(&rkboot_in(folder, &format!("build {what} --help")).stdout);
+        assert!(help.contains("Example") && help.contains("Exit codes:"), "{help}");
+    }
 }
