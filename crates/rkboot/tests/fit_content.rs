@@ -64,6 +64,7 @@ fn filter(program: &str, arguments: &[&str], bytes: &[u8]) -> Option<Vec<u8>> {
     Some(output.stdout)
 }
 
+#[cfg(feature = "codecs")]
 #[test]
 fn digests_are_of_what_was_packed() {
     let raw: Vec<u8> = testkit::Rng::new(1).bytes(300).repeat(200);
@@ -109,6 +110,7 @@ fn digests_are_of_what_was_packed() {
     }
 }
 
+#[cfg(feature = "codecs")]
 #[test]
 fn images_that_share_compressed_data_cost_a_bounded_amount_of_work() {
     // A hundred images that all claim the same 60 MiB of zeros in 60 KiB.
@@ -127,6 +129,17 @@ fn images_that_share_compressed_data_cost_a_bounded_amount_of_work() {
     let (fit, report) = fit::parse(&bytes);
     assert_eq!(fit.unwrap().images.iter().filter(|image| image.unpacked_size.is_some()).count(), 1);
     assert!(codes(&report).contains(&"FIT036"));
+}
+
+#[cfg(not(feature = "codecs"))]
+#[test]
+fn without_decoders_digests_are_said_to_be_unchecked() {
+    for compression in ["gzip", "lzma", "zstd"] {
+        let bytes = compressed(compression, b"x", vec![digest_node("digest", "sha256", &[0; 32])]);
+        let (fit, report) = fit::parse(&bytes);
+        assert_eq!(codes(&report), ["FIT011"]);
+        assert_eq!(fit.unwrap().images[0].digests[0].status, HashStatus::Unsupported);
+    }
 }
 
 #[test]

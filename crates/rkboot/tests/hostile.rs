@@ -457,7 +457,7 @@ fn digests_of_the_uncompressed_data_are_checked_where_nothing_is_compressed() {
         codes(&fit::parse(&tree.to_bytes(&dtbtool::WriteOptions::default()).unwrap()).1)
     };
     assert_eq!(build("lzo", b"unpacked"), ["FIT011"]);
-    assert_eq!(build("lzma", b"unpacked"), ["FIT035"]);
+    assert_eq!(build("lzma", b"unpacked"), [if cfg!(feature = "codecs") { "FIT035" } else { "FIT011" }]);
     assert_eq!(build("none", b"stored"), Vec::<&str>::new());
     assert_eq!(build("none", b"other"), ["FIT008"]);
 }

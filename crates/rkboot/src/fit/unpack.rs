@@ -8,6 +8,7 @@
 )]
 
 /// What unpacking gave.
+#[cfg_attr(not(feature = "codecs"), expect(dead_code, reason = "without decoders nothing is unpacked"))]
 #[derive(Debug)]
 pub(super) enum Unpacked {
     /// All of it.
@@ -15,7 +16,6 @@ pub(super) enum Unpacked {
     /// It is damaged, in the decoder's words.
     Damaged(String),
     /// It is longer than allowed.
-    #[cfg_attr(not(feature = "codecs"), expect(dead_code, reason = "without decoders nothing is unpacked"))]
     TooLong,
     /// Compression of that name is not read here, or this crate was built without the feature `codecs`.
     NotRead,
