@@ -23,11 +23,9 @@
 //! # Ok::<(), rkboot::Error>(())
 //! ```
 
-use std::borrow::Cow;
-
 use imgcore::{Report, Severity};
 
-use crate::{Assembly, Error, ErrorKind, FIT_OFFSET, IDBLOCK_OFFSET, Soc, examine, fit::Fit};
+use crate::{Assembly, BootFileKind, Error, ErrorKind, FIT_OFFSET, IDBLOCK_OFFSET, Soc, examine, fit::Fit, idblock};
 
 /// `CONFIG_SPL_PAD_TO` of Rockchip boards: the FIT's sector on the card, counted from that of the idblock.
 pub const PAD_TO: u64 = FIT_OFFSET - IDBLOCK_OFFSET;
@@ -36,9 +34,6 @@ pub const PAD_TO: u64 = FIT_OFFSET - IDBLOCK_OFFSET;
 pub const SLOT: u64 = 2 * 1024 * 1024;
 /// See [`SLOT`].
 pub const COPIES: u32 = 2;
-
-/// What a BootROM reads of SPI flash in units of 4 KiB: the first half.
-const HALF: usize = 2048;
 
 /// How a file for cards is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +66,7 @@ pub struct SpiOptions {
 /// A part that is not what it should be or is damaged, an idblock that reaches the FIT's place, a file longer than
 /// the limit.
 pub fn plan<'a>(idblock: &'a [u8], fit: &'a [u8], options: &CardOptions) -> Result<Assembly<'a>, Error> {
-    check_idblock(idblock, None)?;
-    if is_spread(idblock) {
+    if check_idblock(idblock, None)? {
         return Err(bad("the idblock", "it is spread for SPI flash (rkspi); make it for cards (rksd)"));
     }
     let mut file = Assembly::new();
@@ -93,12 +87,10 @@ pub fn plan_spi<'a>(soc: Soc, idblock: &'a [u8], fit: &'a [u8], options: &SpiOpt
     let (place, payload) = spi_layout(soc).ok_or(ErrorKind::NoSpiLayout { soc, what: "the idblock" })?;
     let fit_offset =
         options.fit_offset.or(payload).ok_or(ErrorKind::NoSpiLayout { soc, what: "the FIT; give its offset" })?;
-    let spread = is_spread(idblock);
-    let plain: Cow<'_, [u8]> = if spread { gather(idblock).into() } else { idblock.into() };
-    check_idblock(&plain, Some(soc))?;
+    let spread = check_idblock(idblock, Some(soc))?;
     let mut file = Assembly::new();
     match (place, spread) {
-        (Place::Spread, false) => file.push("idblock", scatter(idblock)),
+        (Place::Spread, false) => file.push("idblock", idblock::spread(idblock)),
         (Place::Spread, true) => file.push("idblock", idblock),
         (Place::Plain(offset), false) => {
             file.fill_to(offset, 0xff);
@@ -161,12 +153,16 @@ fn refuse_errors(what: &str, report: &Report) -> Result<(), Error> {
     }
 }
 
-fn check_idblock(bytes: &[u8], soc: Option<Soc>) -> Result<(), Error> {
+/// Whether it is spread.
+fn check_idblock(bytes: &[u8], soc: Option<Soc>) -> Result<bool, Error> {
     let (file, report) = examine(bytes, soc);
-    if !file.kind.is_idblock() {
-        return Err(bad("the idblock", format!("it is no idblock: {}", file.kind.describe())));
-    }
-    refuse_errors("the idblock", &report)
+    let spread = match &file.kind {
+        BootFileKind::IdBlock(block) => block.spread,
+        BootFileKind::IdBlockV1(block) => block.spread,
+        other => return Err(bad("the idblock", format!("it is no idblock: {}", other.describe()))),
+    };
+    refuse_errors("the idblock", &report)?;
+    Ok(spread)
 }
 
 fn check_fit(bytes: &[u8]) -> Result<Fit, Error> {
@@ -209,27 +205,4 @@ fn spi_layout(soc: Soc) -> Option<(Place, Option<u64>)> {
         Soc::Px30 | Soc::Rk3326 => (Place::Plain(0x1_0000), None),
         _ => return None,
     })
-}
-
-/// Whether every second 2 KiB are zeros and the others are not: mkimage's `rkspi`.
-fn is_spread(bytes: &[u8]) -> bool {
-    let mut units = bytes.chunks(2 * HALF).map(|unit| unit.split_at(unit.len().min(HALF)));
-    bytes.len() >= 4 * HALF
-        && units.clone().all(|(_, gap)| gap.iter().all(|byte| *byte == 0))
-        && units.any(|(half, _)| half.iter().any(|byte| *byte != 0))
-}
-
-/// The plain form of a spread block.
-fn gather(bytes: &[u8]) -> Vec<u8> {
-    bytes.chunks(2 * HALF).flat_map(|unit| unit.iter().take(HALF)).copied().collect()
-}
-
-/// mkimage's `rkspi`: 2 KiB of the block, 2 KiB of zeros, and so on.
-fn scatter(bytes: &[u8]) -> Vec<u8> {
-    let mut spread = Vec::with_capacity(bytes.len().saturating_mul(2));
-    for half in bytes.chunks(HALF) {
-        spread.extend_from_slice(half);
-        spread.resize(spread.len().next_multiple_of(2 * HALF), 0);
-    }
-    spread
 }

@@ -92,11 +92,6 @@ pub enum BootFileKind {
 }
 
 impl BootFileKind {
-    /// Whether it is an idblock alone.
-    pub(crate) const fn is_idblock(&self) -> bool {
-        matches!(self, Self::IdBlock(_) | Self::IdBlockV1(_))
-    }
-
     /// In a few words.
     pub const fn describe(&self) -> &'static str {
         match self {
