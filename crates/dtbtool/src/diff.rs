@@ -76,15 +76,18 @@ pub struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
-            (self.nodes_added, "nodes added"),
-            (self.nodes_removed, "nodes removed"),
-            (self.properties_added, "properties added"),
-            (self.properties_removed, "properties removed"),
-            (self.properties_changed, "properties changed"),
-            (self.header, "header fields changed"),
+            (self.nodes_added, "node", "nodes", "added"),
+            (self.nodes_removed, "node", "nodes", "removed"),
+            (self.properties_added, "property", "properties", "added"),
+            (self.properties_removed, "property", "properties", "removed"),
+            (self.properties_changed, "property", "properties", "changed"),
+            (self.header, "header field", "header fields", "changed"),
         ];
-        let parts: Vec<String> =
-            parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, one, many, what)| format!("{count} {} {what}", if *count == 1 { one } else { many }))
+            .collect();
         f.write_str(&if parts.is_empty() { "no differences".to_owned() } else { parts.join(", ") })
     }
 }

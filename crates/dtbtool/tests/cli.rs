@@ -57,3 +57,83 @@ fn the_program_exits_as_promised() {
         }
     }
 }
+
+#[test]
+fn trees_are_changed_and_compared() {
+    use dtbtool::{
+        WriteOptions,
+        model::{DeviceTree, Node, Property},
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (base, overlay, bad, out) = (path("base.dtb"), path("o.dtbo"), path("bad.dtbo"), path("out.dtb"));
+    let small = common::small_bytes();
+    std::fs::write(&base, &small).unwrap();
+    let fragment = |target: &str| {
+        let mut tree = DeviceTree::new();
+        tree.root_mut().children.push(
+            Node::new("fragment@0")
+                .with(Property::string("target-path", target))
+                .with_child(Node::new("__overlay__").with(Property::string("status", "okay"))),
+        );
+        tree.to_bytes(&WriteOptions::default()).unwrap()
+    };
+    std::fs::write(&overlay, fragment("/serial@feb50000")).unwrap();
+    std::fs::write(&bad, fragment("/serial@feb50001")).unwrap();
+    for (arguments, code, words) in [
+        (&["diff", &base, &base][..], 0, "no differences"),
+        (&["diff", &base, &base, "--json"], 0, "\"equal\":true"),
+        (&["overlay", "check", &base, &overlay], 0, "can be applied"),
+        (&["overlay", "check", &base, &bad], 1, "did you mean /serial@feb50000?"),
+        (&["overlay", "check", "--json", &base, &bad], 1, "\"DTB223\""),
+        (&["overlay", "apply", &base, &bad, "-o", &out], 1, "FDT_ERR_NOTFOUND"),
+        (&["overlay", "apply", &base, &bad, "-o", &out, "--json"], 1, "\"command\":\"overlay apply\""),
+        (&["diff", &base, &out], 3, "out.dtb"),
+        (&["overlay", "apply", &base, &overlay, "-o", &out], 0, "1 overlay applied"),
+        (&["diff", &base, &out], 1, "/serial@feb50000: + status: \"okay\"\n1 property added"),
+        (&["edit", &out, "-o", &out], 1, "no edit is given"),
+        (&["edit", &out, "--edit", "sett / a b", "-o", &out], 2, "did you mean set?"),
+        (
+            &[
+                "edit",
+                &out,
+                "--set",
+                "/",
+                "model",
+                "\"Other\"",
+                "--delete",
+                "/serial@feb50000 status",
+                "--json",
+                "-o",
+                &out,
+            ],
+            0,
+            "\"edits\":2",
+        ),
+        (&["diff", &base, &out], 1, "/: model: \"ACME Board\" -> \"Other\"\n1 property changed"),
+        (&["edit", &out, "--mac", "/serial@feb50000", "01:00:00:00:00:00", "-o", &out], 1, "group"),
+        (&["edit", &out, "--enable", "/nobody", "-o", "/nonexistent/x"], 1, "has no node"),
+        (&["edit", &out, "--enable", "/serial@feb50000", "-o", "/nonexistent/x"], 3, "nonexistent"),
+        (&["check", &base, "--kernel", "mainline", "--kernel-arg", "console=ttyFIQ0"], 1, "error[DTB204]"),
+        (
+            &["check", &base, "--requested", "rockchip/rk3588-board.dtb", "--name", "rk3588-other.dtb"],
+            1,
+            "error[DTB217]",
+        ),
+        (&["check", &base, "--boot-memory", "kernel=2..1"], 2, "two addresses"),
+        (&["check", &base, "--boot-memory", "kernel=0x1000..0x1001"], 1, "error[DTB098]"),
+        (&["check", &base, "--boot-tree", &base, "--overlays"], 1, "error[DTB097]"),
+        (&["edit", "--help"], 0, "Examples:"),
+        (&["overlay", "apply", "--help"], 0, "Examples:"),
+    ] {
+        let (found, out, errors) = dtbtool(arguments);
+        assert_eq!(found, Some(code), "{arguments:?}: {out}{errors}");
+        assert!(out.contains(words) || errors.contains(words), "{arguments:?}: {out}{errors}");
+        if arguments.contains(&"--json") {
+            assert!(serde_json::from_str::<serde_json::Value>(&out).unwrap()["schema"] == 1, "{out}");
+        }
+    }
+    assert_eq!(std::fs::read(&base).unwrap(), small);
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 4, "{names:?}");
+}

@@ -1,12 +1,14 @@
 //! `check`: whether a tree is sound and fits a board.
 
-use std::{cmp::Reverse, io::Write as _};
+use std::{cmp::Reverse, io::Write as _, ops::Range, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use dtbtool::{
-    Expectations, Fdt, REQUIRE_WORDS,
+    BindingGeneration, Expectations, Fdt, REQUIRE_WORDS,
     check::{self, CHECKS, Change},
-    check_board, scan,
+    check_board,
+    profile::{self, Profile},
+    scan,
 };
 use imgcore::{Finding, Report, nearest};
 use serde_json::Value;
@@ -25,6 +27,27 @@ pub(crate) struct Check {
     /// The name under which a boot program asks for the tree, such as rockchip/rk3588s-nanopi-m6.dtb
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// The name that U-Boot asks for (its fdtfile); compared with --name, the tree's board and its revision
+    #[arg(long, value_name = "NAME")]
+    requested: Option<String>,
+    /// An argument, or several with blanks between them, that the kernel will get: consoles are compared with the tree
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    kernel_arg: Vec<String>,
+    /// Whose kernel it is: decides about clock numbers and about ttyFIQ0
+    #[arg(long, value_enum)]
+    kernel: Option<Kernel>,
+    /// The console that /chosen stdout-path must name, such as serial2:1500000n8
+    #[arg(long, value_name = "ALIAS[:RATE]")]
+    stdout: Option<String>,
+    /// Overlays will be applied, so the tree needs /__symbols__
+    #[arg(long)]
+    overlays: bool,
+    /// Addresses in use while the board boots, such as kernel=0x2000000..0x6000000
+    #[arg(long, value_name = "NAME=START..END", value_parser = boot_memory)]
+    boot_memory: Vec<(String, Range<u64>)>,
+    /// The tree inside the boot program: is it of the same board?
+    #[arg(long, value_name = "FILE")]
+    boot_tree: Option<PathBuf>,
     /// For people, or the words of dtc 1.8.1 (`dtc -I dtb -O dts`), line by line in its order
     #[arg(long, value_enum, default_value_t, conflicts_with = "json")]
     format: Format,
@@ -47,6 +70,28 @@ enum Format {
     #[default]
     Text,
     Dtc,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kernel {
+    /// Linux from kernel.org, and distributions that follow it
+    Mainline,
+    /// The chip maker's, and those made from it
+    Vendor,
+}
+
+fn boot_memory(text: &str) -> Result<(String, Range<u64>), String> {
+    let number = |word: &str| match word.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => word.parse().ok(),
+    };
+    let parsed = text.split_once('=').and_then(|(name, range)| {
+        let (start, end) = range.split_once("..")?;
+        Some((name.to_owned(), number(start)?..number(end)?))
+    });
+    parsed
+        .filter(|(_, range)| range.start < range.end)
+        .ok_or_else(|| "expected a name and two addresses, such as kernel=0x2000000..0x6000000".to_owned())
 }
 
 fn warning(word: &str) -> Result<(String, Change), String> {
@@ -99,7 +144,7 @@ pub(crate) fn run(arguments: &Check) -> anyhow::Result<Outcome> {
     if let Ok(fdt) = Fdt::parse(&bytes) {
         let expectations =
             Expectations { compatible: compatible.clone(), require: require.clone(), file_name: name.clone() };
-        report.extend(check_board(&fdt, &expectations));
+        report.extend(judge(&fdt, arguments, expectations)?);
     }
     if let Some(mut checked) = checked {
         check::without_scanned(&mut checked, &report);
@@ -118,6 +163,35 @@ pub(crate) fn run(arguments: &Check) -> anyhow::Result<Outcome> {
         output::findings(&report, &mut text)?;
     }
     Ok(Outcome { ok, text, report, result: Value::Null })
+}
+
+/// The whole profile for what a kernel gets, or where something is said about the board.
+fn judge(fdt: &Fdt<'_>, arguments: &Check, expectations: Expectations) -> anyhow::Result<Report> {
+    /// A tree with so many nodes and processors is a kernel's; those in boot programs are stripped.
+    const KERNEL_NODES: usize = 200;
+    let is_kernels = fdt.find("/cpus").is_some() && fdt.walk().nth(KERNEL_NODES).is_some();
+    let profile = Profile {
+        requested: arguments.requested.clone(),
+        stdout: arguments.stdout.clone(),
+        overlays: arguments.overlays,
+        boot_memory: arguments.boot_memory.clone(),
+        kernel: arguments.kernel.map(|kernel| match kernel {
+            Kernel::Mainline => BindingGeneration::Mainline,
+            Kernel::Vendor => BindingGeneration::Vendor,
+        }),
+        kernel_arguments: arguments.kernel_arg.clone(),
+        ..Profile::default()
+    };
+    let mut report = if is_kernels || profile != Profile::default() {
+        profile::check(fdt, &Profile { expectations, ..profile })
+    } else {
+        check_board(fdt, &expectations)
+    };
+    if let Some(path) = &arguments.boot_tree {
+        let bytes = files::read(path)?;
+        report.extend(profile::compare_with_boot_program(&files::parse(path, &bytes)?, fdt));
+    }
+    Ok(report)
 }
 
 /// dtc stops at an error; a person wants to know the rest.

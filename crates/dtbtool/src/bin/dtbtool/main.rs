@@ -1,10 +1,13 @@
-//! `dtbtool`: look into a device tree and judge it.
+//! `dtbtool`: look into device trees, judge, compare and change them.
 
 mod check;
+mod diff;
 mod dts;
+mod edit;
 mod files;
 mod inspect;
 mod output;
+mod overlay;
 
 use std::{
     io::{self, ErrorKind, Write as _},
@@ -17,13 +20,14 @@ use clap::{Args, Parser, Subcommand};
 use imgcore::Report;
 use serde_json::Value;
 
-/// Look into a device tree and judge it.
+/// Look into device trees, judge, compare and change them.
 #[derive(Parser)]
 #[command(
     version,
     after_help = "Examples:\n  dtbtool inspect rk3588s-nanopi-m6.dtb\n  dtbtool check rk3588s-nanopi-m6.dtb --require \
-                  ethernet --require nvme\n  dtbtool dts rk3588s-nanopi-m6.dtb > nanopi-m6.dts\n\nExit codes: 0 done, \
-                  1 errors found, 2 usage, 3 no such file, 4 reading or writing failed"
+                  ethernet --require nvme\n  dtbtool dts rk3588s-nanopi-m6.dtb > nanopi-m6.dts\n  dtbtool diff old.dtb new.dtb\n  \
+                  dtbtool overlay apply base.dtb camera.dtbo -o board.dtb\n  dtbtool edit board.dtb --enable serial2 -o \
+                  board.dtb\n\nExit codes: 0 done, 1 errors found or trees differ, 2 usage, 3 no such file, 4 reading or writing failed"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -38,7 +42,8 @@ enum Command {
     /// Judge a tree, and compare it with what a board needs
     #[command(
         after_help = "Examples:\n  dtbtool check board.dtb\n  dtbtool check board.dtb --compatible radxa,rock-5a \
-                      --require ethernet --require /mmc@fe2e0000\n  dtbtool check --json board.dtb | jq .findings\n  dtbtool check --format dtc \
+                      --require ethernet --require /mmc@fe2e0000\n  dtbtool check --json board.dtb | jq .findings\n  dtbtool check board.dtb \
+                      --kernel mainline --kernel-arg console=ttyS2,1500000n8 --requested rockchip/rk3588s-nanopi-m6.dtb\n  dtbtool check --format dtc \
                       board.dtb\n  dtbtool check -W no-unique_unit_address -v board.dtb\n\nExit codes: 0 no errors, 1 \
                       errors found, 2 usage, 3 no such file, 4 reading failed"
     )]
@@ -46,6 +51,26 @@ enum Command {
     /// Print a tree as source text that dtc compiles back to the same tree
     #[command(after_help = "Examples:\n  dtbtool dts board.dtb > board.dts\n  dtbtool dts a.dtb | diff - other.dts")]
     Dts(dts::Dts),
+    /// Say what differs between two trees: order and phandle numbers do not count, targets of references do
+    #[command(
+        after_help = "Examples:\n  dtbtool diff vendor.dtb mainline.dtb\n  dtbtool diff --json a.dtb b.dtb | jq \
+                      .result.summary\n\nExit codes: 0 equal, 1 different, 2 usage, 3 no such file, 4 reading failed"
+    )]
+    Diff(diff::Diff),
+    /// Change a tree: set, delete, enable, disable, network address
+    #[command(
+        after_help = "A NODE is an absolute path, &label (if the tree has /__symbols__) or an alias. Order: deletions, \
+                      values, switches, addresses, then --edit.\n\nExamples:\n  dtbtool edit board.dtb --enable serial2 \
+                      -o board.dtb\n  dtbtool edit board.dtb --set /chosen stdout-path '\"serial2:1500000n8\"' --delete \
+                      '/chosen bootargs' -o new.dtb\n  dtbtool edit board.dtb --mac ethernet0 02:1a:2b:3c:4d:5e -o \
+                      new.dtb\n  dtbtool edit board.dtb --edit 'set /soc/uart clocks <&clk 3>' -o new.dtb\n\nExit codes: \
+                      0 done, 1 an edit cannot be made (nothing is written), 2 usage, 3 no such file, 4 reading or \
+                      writing failed"
+    )]
+    Edit(edit::Edit),
+    /// Overlays: apply them, or say whether they can be applied
+    #[command(subcommand)]
+    Overlay(overlay::Overlay),
 }
 
 #[derive(Args)]
@@ -71,6 +96,9 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => ("inspect", arguments.input.json),
         Command::Check(arguments) => ("check", arguments.input.json),
         Command::Dts(_) => ("dts", false),
+        Command::Diff(arguments) => ("diff", arguments.json),
+        Command::Edit(arguments) => ("edit", arguments.input.json),
+        Command::Overlay(command) => (command.name(), command.json()),
     };
     let outcome = run(&cli.command).and_then(|Outcome { ok, mut text, report, result }| {
         if json {
@@ -106,5 +134,8 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Dts(arguments) => dts::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
+        Command::Edit(arguments) => edit::run(arguments),
+        Command::Overlay(command) => overlay::run(command),
     }
 }
