@@ -222,3 +222,16 @@ fn the_program_reads_packed_disks_and_writes_records() {
         Command::new(env!("CARGO_BIN_EXE_rkboot")).args(["extract", "/nowhere.img", "-o", "x"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(3));
 }
+
+#[test]
+fn loader_files_hold_an_idblock() {
+    let path = "testdata/friendlyelec-sd-fuse/rk3588-MiniLoaderAll.bin";
+    let Some(file) = read(path) else { return };
+    let (pieces, report) = extract::plan(file.as_slice(), &[]);
+    assert!(!report.has_errors(), "{report:?}");
+    let block = named(&pieces, "idbloader.img");
+    // What mkimage makes of the same blobs (rockchip-boot.md §4.4).
+    assert!(block.digest.hex().starts_with("c50ed48f2cb3278e"), "{}", block.digest.hex());
+    assert_eq!((block.offset, block.kind), (None, "idblock v2, out of a loader file"));
+    assert_eq!(block.versions.len(), 2, "{:?}", block.versions);
+}

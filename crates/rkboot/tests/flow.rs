@@ -1,5 +1,7 @@
 //! What public second stages start, and what an image has to carry for them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::indexing_slicing, reason = "data of our own making")]
+#![allow(clippy::disallowed_methods, reason = "tests write into their own temporary folders")]
 
 use imgcore::Severity;
 use rkboot::flow::{
@@ -186,4 +188,173 @@ fn media_before_this_one_are_named() {
     assert!(message.contains("SPI flash or on the eMMC") && message.contains("mmc1 (sd), mmc0 (emmc)"), "{message}");
     assert!(flow::check_media(None, Medium::Spi).is_empty());
     assert_eq!(codes(&flow::check_media(None, Medium::Nvme)), ["FLW006"]);
+}
+
+/// A U-Boot with these texts, each ending with a zero.
+fn uboot(texts: &[&str]) -> Abilities {
+    let mut bytes = b"\0".to_vec();
+    for text in texts {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+    }
+    bytes.push(0);
+    flow::abilities(&bytes).0.unwrap()
+}
+
+const BANNER: &str = "U-Boot 2026.01 (Jan 01 2026 - 00:00:00 +0000)";
+
+#[test]
+fn the_boot_command_decides_which_ways_are_walked() {
+    let efi = ["bootmeth_efi", "/EFI/BOOT/BOOTAA64.EFI", "bootefi", "bootmeth_extlinux"];
+    for (command, answers) in [
+        ("bootcmd=bootflow scan -lb", [Answer::Yes, Answer::Yes]),
+        ("bootcmd=run bootit", [Answer::No, Answer::No]),
+        ("bootcmd=load mmc 0 ${kernel_addr_r} a.efi; bootefi ${kernel_addr_r}", [Answer::Yes, Answer::No]),
+        ("bootcmd=sysboot mmc 0 any ${scriptaddr} /extlinux/extlinux.conf", [Answer::No, Answer::Yes]),
+    ] {
+        let mut texts = vec![BANNER, command, "baudrate=115200", "", "gap"];
+        texts.extend(efi);
+        let found = uboot(&texts);
+        assert_eq!([found.efi, found.extlinux], answers, "{command}");
+    }
+    // Only what the list names; an old distro command; a compiled-in method without its file name.
+    let listed = uboot(&[
+        BANNER,
+        "bootcmd=bootflow scan",
+        "bootmeths=extlinux",
+        "",
+        "x",
+        "bootmeth_efi",
+        "BOOTAA64.EFI",
+        "bootmeth_extlinux",
+    ]);
+    assert_eq!([listed.efi, listed.extlinux], [Answer::No, Answer::Yes]);
+    let distro = uboot(&[
+        "U-Boot 2022.07 (Jul 01 2022)",
+        "bootcmd=run distro_bootcmd",
+        "distro_bootcmd=for target in ${boot_targets}; do run bootcmd_${target}; done",
+        "scan_dev_for_efi=run boot_efi_binary",
+        "efi_dtb_prefixes=/ /dtb/ /dtb/current/",
+        "fdtfile=rockchip/rk3399-kobol-helios64.dtb",
+        "boot_targets=mmc1 mmc0",
+    ]);
+    assert_eq!([distro.efi, distro.extlinux], [Answer::Yes, Answer::No]);
+    assert_eq!(distro.dtb_paths().last().unwrap(), "/dtb/current/rockchip/rk3399-kobol-helios64.dtb");
+    assert_eq!(distro.efi_variables, EfiVariables::None);
+}
+
+#[test]
+fn what_cannot_be_told_is_said() {
+    let (found, report) = flow::abilities(&[7; 4096]);
+    assert_eq!((found.as_ref().unwrap().kind, codes(&report).as_slice()), (FirmwareKind::Unknown, &["FLW005"][..]));
+    assert_eq!(codes(&flow::check(&found.unwrap(), &efi_image(Vec::new()))), ["FLW005"]);
+    assert!(flow::abilities(&[]).0.is_none());
+
+    let bare = uboot(&[
+        BANNER,
+        "bootcmd=bootflow scan",
+        "",
+        "x",
+        "bootmeth_efi",
+        "BOOTAA64.EFI",
+        "/dtb",
+        "rockchip/rk3588-rock-5b.dtb",
+        "rockchip/rk3588-rock-5t.dtb",
+    ]);
+    assert_eq!((bare.fdtfile.as_deref(), bare.other_fdtfiles.len()), (None, 2));
+    let report = flow::check(&bare, &efi_image(vec![CarriedTree::named("/dtb/rockchip/rk3588-rock-5b.dtb")]));
+    assert_eq!(codes(&report), ["FLW011", "FLW009"]);
+    assert!(report.iter().next().unwrap().message.contains("rk3588-rock-5t.dtb"));
+
+    // A variant that the board tells apart at run time.
+    let variants = uboot(&[
+        BANNER,
+        "bootcmd=bootflow scan",
+        "fdtfile=rockchip/rk3588-rock-5b.dtb",
+        "",
+        "x",
+        "bootmeth_efi",
+        "BOOTAA64.EFI",
+        "/dtb",
+        "cpuid#",
+        "rockchip/rk3588-rock-5b-plus.dtb",
+    ]);
+    let plus = vec![CarriedTree::named("/dtb/rockchip/rk3588-rock-5b-plus.dtb")];
+    assert_eq!(codes(&flow::check(&variants, &efi_image(plus))), ["FLW011"]);
+}
+
+#[test]
+fn uefi_firmware_starts_efi_programs() {
+    let mut volume = vec![0_u8; 4096];
+    volume[16..32].copy_from_slice(&[
+        0x8d, 0x2b, 0xf1, 0xff, 0x96, 0x76, 0x8b, 0x4c, 0xa9, 0x85, 0x27, 0x47, 0x07, 0x5b, 0x4f, 0x50,
+    ]);
+    volume[40..44].copy_from_slice(b"_FVH");
+    volume[48] = 72;
+    let sum = volume[..72].chunks(2).fold(0_u16, |sum, word| sum.wrapping_add(u16::from_le_bytes([word[0], word[1]])));
+    volume[50..52].copy_from_slice(&sum.wrapping_neg().to_le_bytes());
+    let (found, report) = flow::abilities(&volume);
+    let found = found.unwrap();
+    assert!(report.is_empty());
+    assert_eq!((found.kind, found.efi, found.efi_variables), (FirmwareKind::Edk2, Answer::Yes, EfiVariables::Store));
+    let carried = Carried { needs_efi_variables: true, ..efi_image(Vec::new()) };
+    assert!(flow::check(&found, &carried).is_empty());
+    assert_eq!(flow::scenario(None, &found, &volume).0, Some(Scenario::Edk2));
+    volume[60] ^= 1;
+    assert_eq!(flow::abilities(&volume).0.unwrap().kind, FirmwareKind::Unknown);
+}
+
+/// A FIT with one program, whose data lies behind the tree at a multiple of 4.
+fn small_fit(compression: &str, data: &[u8]) -> Vec<u8> {
+    use dtbtool::{
+        WriteOptions,
+        model::{DeviceTree, Node, Property},
+    };
+    let mut tree = DeviceTree::new();
+    let image = Node::new("u-boot")
+        .with(Property::string("os", "u-boot"))
+        .with(Property::string("type", "standalone"))
+        .with(Property::string("compression", compression))
+        .with(Property::u32("load", 0x80_0000))
+        .with(Property::u32("data-size", u32::try_from(data.len()).unwrap()))
+        .with(Property::u32("data-offset", 0));
+    let configurations = Node::new("configurations")
+        .with(Property::string("default", "config-1"))
+        .with_child(Node::new("config-1").with(Property::strings("loadables", ["u-boot"])));
+    *tree.root_mut() = Node::new("").with_child(Node::new("images").with_child(image)).with_child(configurations);
+    let mut bytes = tree.to_bytes(&WriteOptions::default()).unwrap();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes.extend_from_slice(data);
+    bytes
+}
+
+#[test]
+fn compressed_programs_and_misplaced_data_are_said() {
+    let program = format!("\0{BANNER}\0bootcmd=bootflow scan\0\0");
+    let (found, report) = flow::abilities(&small_fit("lz4", program.as_bytes()));
+    assert_eq!((found.unwrap().kind, codes(&report).as_slice()), (FirmwareKind::Unknown, &["FLW010"][..]));
+
+    let fit = small_fit("none", program.as_bytes());
+    let found = flow::abilities(&fit).0.unwrap();
+    assert_eq!((found.kind, found.load_address), (FirmwareKind::UBootMainline, Some(0x80_0000)));
+    let Some(vendor) = read("testdata/seed-nanopi-m6/idbloader.img").and_then(|bytes| flow::first_stage(&bytes)) else {
+        return;
+    };
+    let (made, report) = flow::scenario(Some(&vendor), &found, &fit);
+    assert_eq!((made, codes(&report).as_slice()), (Some(Scenario::VendorSplHybrid), &["FLW014"][..]));
+
+    #[cfg(feature = "cli")]
+    if let (Some(gzip), Some(bytes)) = (testkit::tool("gzip"), read(MAINLINE)) {
+        // The whole FIT is more than a program; it has the same texts.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("u-boot");
+        std::fs::write(&path, &bytes[2560..][..1_019_376]).unwrap();
+        testkit::run(std::process::Command::new(gzip).arg(&path));
+        let packed = small_fit("gzip", &testkit::read(folder.path().join("u-boot.gz")));
+        let (unpacked, report) = flow::abilities(&packed);
+        assert!(report.is_empty(), "{report:?}");
+        let unpacked = unpacked.unwrap();
+        assert_eq!(unpacked.fdtfile.as_deref(), Some("rockchip/rk3588-easepi-r2.dtb"));
+        assert_eq!(unpacked.efi, Answer::Yes);
+    }
 }

@@ -137,3 +137,21 @@ fn the_program_shows_and_sets_the_uart() {
     assert!(text(&refused.stderr).contains("make the idblock anew"), "{refused:?}");
     assert_eq!(run(&[&path, "-o".as_ref(), &out]).status.code(), Some(2));
 }
+
+#[test]
+fn loader_files_are_looked_into() {
+    let Some(file) = read("friendlyelec-sd-fuse/rk3588-MiniLoaderAll.bin") else { return };
+    let found = identify(&file);
+    for (kind, name) in [
+        (BlobKind::Ddr, "rk3588_ddr_lp4_2112MHz_lp5_2400MHz_v1.18.bin"),
+        (BlobKind::UsbPlug, "rk3588_usbplug_v1.11.bin"),
+        (BlobKind::Spl, "rk3588_spl_v1.13.bin"),
+    ] {
+        let blob = found.iter().find(|blob| blob.kind == kind);
+        assert_eq!(
+            blob.and_then(|blob| blob.known.first()).map(rkboot::identity::Known::name),
+            Some(name),
+            "{found:#?}"
+        );
+    }
+}

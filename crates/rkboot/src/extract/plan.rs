@@ -13,8 +13,10 @@ use imgcore::{Digest, Finding, ReadAt, Report};
 
 use super::{Partition, Piece, Role};
 use crate::{
-    BootFileKind, ErrorKind, FIT_OFFSET, IDBLOCK_OFFSET, coding, examine, fit, flow, idblock, rules, trim,
-    util::{SECTOR, data_ranges, is_fill, quote, sector_end, slice, tail},
+    ErrorKind, FIT_OFFSET, HeaderVersion, IDBLOCK_OFFSET, examine, fit, flow,
+    idblock::{self, AnyBlock},
+    loader, rules, trim,
+    util::{SECTOR, quote, sector_end, slice, tail},
 };
 
 /// Boot files lie in the first 32 MiB: trust images at 12 MiB are the last.
@@ -45,6 +47,10 @@ pub fn plan<R: ReadAt + ?Sized>(disk: &R, partitions: &[Partition]) -> (Vec<Piec
         report.push(nothing());
         return (pieces, report);
     }
+    if loader::is_loader(&window) {
+        out_of_loader(&window, &mut pieces, &mut report);
+        return (pieces, report);
+    }
     let border = border(partitions, window.len() as u64);
     let mut search_from = None;
     if let Some((at, length)) = first_stage(&window, border, &mut pieces, &mut report) {
@@ -65,6 +71,34 @@ fn nothing() -> Finding {
          named uboot",
     )
     .help("is it an image for a Rockchip board, and of the whole disk? some are made to be started from SPI flash only")
+}
+
+/// The idblock that a loader file writes to flash, put together and unscrambled.
+fn out_of_loader(file: &[u8], pieces: &mut Vec<Piece>, report: &mut Report) {
+    let (found, findings) = loader::parse(file);
+    pass(findings, 0, "the loader file", report);
+    let built = found.as_ref().and_then(|found| {
+        if let Some(block) = found.idblock(file) {
+            return Some((block, "idblock v2, out of a loader file"));
+        }
+        // Older files carry the images without a header, which the flashing program makes.
+        let (init, boot) = found.flash_parts(file)?;
+        let soc = found.soc().filter(|soc| soc.header_version() == HeaderVersion::V1)?;
+        let block = idblock::build(&idblock::Parts { soc, init: &init, boot: Some(&boot) }).ok()?;
+        Some((block, "idblock v1, made of the images in a loader file"))
+    });
+    let Some((block, kind)) = built else {
+        report.push(nothing());
+        return;
+    };
+    let mut versions: Vec<String> = Vec::new();
+    if let Some((parsed, _)) = flow::block_at(&block) {
+        versions.extend(parsed.ddr(&block).map(|ddr| ddr.text));
+    }
+    versions.extend(flow::first_stage(&block).and_then(|stage| stage.version));
+    let mut made = piece("idbloader.img", Role::Idbloader, 0, block, kind, versions, None);
+    made.offset = None;
+    pieces.push(made);
 }
 
 fn read<R: ReadAt + ?Sized>(disk: &R, range: Range<u64>, report: &mut Report) -> Vec<u8> {
@@ -144,15 +178,24 @@ fn first_stage(window: &[u8], border: u64, pieces: &mut Vec<Piece>, report: &mut
     }
     let end = next_known(window, at, border);
     let area = slice(window, &(at..end));
-    let (length, kind, spread) = measure_idblock(area);
-    let (file, findings) = examine(slice(area, &(0..sector_end(length).max(2048))), None);
-    let mut copies = None;
-    if !spread {
-        pass(findings, at, "idbloader.img", report);
-        // Copies lie behind the block in the area that belongs to no one else.
-        let (whole, _) = examine(area, None);
-        copies = (whole.copies.len() > 1).then_some((whole.copies.len(), whole.copies_equal));
-    }
+    let (block, _) = flow::block_at(area)?;
+    let spread = block.is_spread();
+    let length = match &block {
+        AnyBlock::V1(block) => block.content_end(),
+        AnyBlock::V2(_) => block.claimed_end(),
+    };
+    let length = length.min(area.len() as u64);
+    let kind = match (block.version(), spread) {
+        (HeaderVersion::V1, false) => "idblock v1",
+        (HeaderVersion::V1, true) => "idblock v1, spread for SPI flash",
+        (_, false) => "idblock v2",
+        (_, true) => "idblock v2, spread for SPI flash",
+    };
+    let (_, findings) = examine(slice(area, &(0..length)), None);
+    pass(findings, at, "idbloader.img", report);
+    // Copies lie behind the block in the area that belongs to no one else.
+    let whole = examine(area, None).0;
+    let copies = (whole.copies.len() > 1).then_some((whole.copies.len(), whole.copies_equal));
     if copies.is_some_and(|(_, equal)| !equal) {
         report.push(
             Finding::warning(
@@ -165,14 +208,8 @@ fn first_stage(window: &[u8], border: u64, pieces: &mut Vec<Piece>, report: &mut
     }
     let bytes = slice(area, &(0..length)).to_vec();
     let trimmed = explain(copies, end.saturating_sub(at), length);
-    let plain = if spread { despread(&bytes) } else { bytes.clone() };
-    let mut versions = Vec::new();
-    if let BootFileKind::IdBlock(block) = &file.kind
-        && let Some(ddr) = block.ddr(&plain)
-    {
-        versions.push(ddr.text);
-    }
-    versions.extend(flow::first_stage(&plain).and_then(|stage| stage.version));
+    let mut versions: Vec<String> = block.ddr(area).map(|ddr| ddr.text).into_iter().collect();
+    versions.extend(flow::first_stage(area).and_then(|stage| stage.version));
     pieces.push(piece("idbloader.img", Role::Idbloader, at, bytes, kind, versions, trimmed));
     Some((at, length))
 }
@@ -186,42 +223,6 @@ fn next_known(window: &[u8], at: u64, border: u64) -> u64 {
         *place > at && (fit::is_tree(rest) || rest.starts_with(b"LOADER  ") || rest.starts_with(b"BL3X"))
     });
     places.min().unwrap_or(u64::MAX).min(if at < border { border } else { size }).min(size)
-}
-
-/// Length of the block at the start, what it is, and whether it is spread for SPI flash (2 KiB of each 4 KiB).
-fn measure_idblock(area: &[u8]) -> (u64, &'static str, bool) {
-    let header_behind = slice(area, &(2048..4096));
-    let spread = is_fill(header_behind) && !is_fill(slice(area, &(4096..6144)));
-    let whole = area.len() as u64;
-    if idblock::is_v2(area) {
-        // RK3576 blocks begin their first image at 4 KiB, and their hashes tell them from spread ones.
-        let (plain, report) = idblock::parse_block(area, None);
-        if let Some(block) = plain.filter(|_| !spread || !report.has_errors()) {
-            return (block.length.min(whole), "idblock v2", false);
-        }
-        let thin = despread(area);
-        let length = idblock::parse_block(&thin, None).0.map_or(whole, |block| block.length.saturating_mul(2));
-        return (length.min(whole), "idblock v2, spread for SPI flash", true);
-    }
-    let mut header = slice(area, &(0..512)).to_vec();
-    coding::rc4(&mut header);
-    let word = |at: usize| {
-        let bytes = header.get(at..at.saturating_add(2)).and_then(|bytes| bytes.try_into().ok());
-        u64::from(bytes.map_or(0, u16::from_le_bytes))
-    };
-    let claimed = word(0x00c).saturating_add(word(0x1fc)).saturating_mul(SECTOR);
-    let (claimed, kind) =
-        if spread { (claimed.saturating_mul(2), "idblock v1, spread for SPI flash") } else { (claimed, "idblock v1") };
-    // Vendors append the miniloader behind what the header knows, and the header then claims 512 KiB too much.
-    let used = data_ranges(area, 0..claimed.min(whole)).last().map_or(0, |last| last.end);
-    let slack = claimed.saturating_sub(used);
-    let length = if slack < 2048 || (spread && slack < 4096) { claimed } else { used.next_multiple_of(2048) };
-    (length.clamp(2048.min(whole), whole), kind, spread)
-}
-
-/// The first 2 KiB of every 4 KiB.
-fn despread(bytes: &[u8]) -> Vec<u8> {
-    bytes.chunks(4096).flat_map(|chunk| chunk.get(..2048).unwrap_or(chunk)).copied().collect()
 }
 
 fn second_stage<R: ReadAt + ?Sized>(
@@ -339,9 +340,6 @@ fn trust<R: ReadAt + ?Sized>(
 /// How much of the bytes is meant, what was left out, and what it is.
 fn measure(bytes: &[u8], at: u64, what: &str, report: &mut Report) -> Option<(u64, Option<String>, &'static str)> {
     let whole = bytes.len() as u64;
-    if bytes.starts_with(b"LOADER  ") || bytes.starts_with(b"BL3X") {
-        return Some(legacy(bytes));
-    }
     let (file, findings) = examine(bytes, None);
     let name = if what.ends_with("stage") { "u-boot.itb" } else { "trust.img" };
     pass(findings, at, name, report);
@@ -359,31 +357,12 @@ fn measure(bytes: &[u8], at: u64, what: &str, report: &mut Report) -> Option<(u6
                     .help("the SPL takes copy 1 if it is sound; look at the findings about it"),
                 );
             }
+            // What cannot be told apart is taken whole.
             let slot = file.copies.first().map_or(whole, |copy| copy.end);
             sector_end(slot.max(file.content_end)).min(whole)
         }
     };
     Some((length, explain(copies, whole, length), file.kind.describe()))
-}
-
-/// `LOADER` and `BL3X` images: copies of equal size up to the end of the data; copy 1 with its padding.
-fn legacy(bytes: &[u8]) -> (u64, Option<String>, &'static str) {
-    let whole = bytes.len() as u64;
-    let (magic, kind) = if bytes.starts_with(b"BL3X") { (&b"BL3X"[..], "BL3X") } else { (&b"LOADER  "[..], "LOADER") };
-    let copy_at =
-        [0x10_0000_u64, 0x20_0000, 0x8_0000, 0x40_0000].into_iter().find(|at| tail(bytes, *at).starts_with(magic));
-    match copy_at {
-        Some(stride) => {
-            let count =
-                (1..16_u64).take_while(|index| tail(bytes, index.saturating_mul(stride)).starts_with(magic)).count();
-            let equal = slice(bytes, &(0..stride)) == slice(bytes, &(stride..stride.saturating_mul(2)));
-            (stride.min(whole), explain(Some((count.saturating_add(1), equal)), whole, stride), kind)
-        }
-        None => {
-            let used = data_ranges(bytes, 0..whole).last().map_or(whole, |last| last.end);
-            (used.min(whole), explain(None, whole, used), kind)
-        }
-    }
 }
 
 fn explain(copies: Option<(usize, bool)>, area: u64, length: u64) -> Option<String> {

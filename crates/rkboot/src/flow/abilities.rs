@@ -432,7 +432,7 @@ fn target(name: &str) -> Target {
 fn prefixes(environment: &Environment<'_>, seen: [bool; 3]) -> Vec<String> {
     const MAX_PREFIXES: usize = 16;
     if let Some(list) = environment.get("efi_dtb_prefixes") {
-        return list.split_ascii_whitespace().take(MAX_PREFIXES).map(str::to_owned).collect();
+        return list.split_ascii_whitespace().take(MAX_PREFIXES).map(quote).collect();
     }
     let [dtb, current, dtbs] = seen;
     if !dtb {

@@ -173,6 +173,14 @@ fn check_way(abilities: &Abilities, carried: &Carried, report: &mut Report) -> b
     efi && earlier.is_empty()
 }
 
+/// `a, b, c, d and 3 more`.
+fn few(names: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| quote(name)).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
+}
+
 fn check_variables(abilities: &Abilities, carried: &Carried, report: &mut Report) {
     if !carried.needs_efi_variables {
         return;
@@ -203,16 +211,12 @@ fn check_tree_name(abilities: &Abilities, carried: &Carried, report: &mut Report
         let plain = |path: &str| path.trim_start_matches('/').to_ascii_lowercase();
         carried.trees.iter().any(|tree| plain(&tree.path) == plain(wanted))
     };
-    let listed = || {
-        let names: Vec<_> = carried.trees.iter().take(4).map(|tree| quote(&tree.path)).collect();
-        let more = carried.trees.len().saturating_sub(names.len());
-        if more > 0 { format!("{} and {more} more", names.join(", ")) } else { names.join(", ") }
-    };
+    let listed = || few(&carried.trees.iter().map(|tree| tree.path.clone()).collect::<Vec<_>>());
     let Some(name) = &abilities.fdtfile else {
         let others = if abilities.other_fdtfiles.is_empty() {
             String::new()
         } else {
-            format!(" among {}", abilities.other_fdtfiles.join(", "))
+            format!(" among {}", few(&abilities.other_fdtfiles))
         };
         report.push(
             Finding::info(
@@ -250,7 +254,7 @@ fn check_tree_name(abilities: &Abilities, carried: &Carried, report: &mut Report
             rules::FLW_TREE_NAME,
             format!(
                 "U-Boot asks for {}, and the image carries {}: it goes on with its built-in tree without a word",
-                paths.join(", "),
+                few(&paths),
                 listed()
             ),
         )
@@ -287,8 +291,8 @@ fn check_trees(abilities: &Abilities, carried: &Carried, report: &mut Report) {
                 rules::FLW_OTHER_SOC,
                 format!(
                     "U-Boot is built for {ours} ({}), and the image's device tree is for {other} ({})",
-                    own.compatible.join(", "),
-                    first.compatible.join(", ")
+                    few(&own.compatible),
+                    few(&first.compatible)
                 ),
             )
             .at(own.offset..own.offset.saturating_add(8))
@@ -308,9 +312,9 @@ fn check_trees(abilities: &Abilities, carried: &Carried, report: &mut Report) {
                 format!(
                     "U-Boot's built-in tree is {} ({}), the image's is {} ({})",
                     own.model.as_deref().unwrap_or("nameless"),
-                    own.compatible.join(", "),
+                    few(&own.compatible),
                     first.model.as_deref().unwrap_or("nameless"),
-                    first.compatible.join(", ")
+                    few(&first.compatible)
                 ),
             )
             .at(own.offset..own.offset.saturating_add(8))
@@ -347,6 +351,7 @@ pub fn check_media(abilities: Option<&Abilities>, medium: Medium) -> Report {
                 Some(medium) if target.name.starts_with("mmc") => format!("{} ({})", target.name, medium.name()),
                 _ => target.name.clone(),
             })
+            .take(12)
             .collect::<Vec<_>>()
             .join(", ")
     });

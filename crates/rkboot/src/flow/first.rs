@@ -11,9 +11,10 @@ use imgcore::{Finding, Report};
 
 use super::{Abilities, FirmwareKind, strings::texts};
 use crate::{
-    bootfile::{find_fit, first_stage_base},
+    bootfile::first_stage_base,
+    idblock::{self, AnyBlock},
     rules,
-    util::{SECTOR, quote, slice},
+    util::{quote, slice, tail},
 };
 
 /// Whose SPL it is.
@@ -67,13 +68,10 @@ pub struct FirstStage {
 /// Finds the first stage in an idblock, in a file that begins with one, or in an SPI image. `None` when there is no
 /// idblock.
 pub fn first_stage(bytes: &[u8]) -> Option<FirstStage> {
-    /// More than any idblock; a FIT behind a v1 block, whose length is not asked for, has its own texts.
-    const SEARCHED: u64 = 4 * 1024 * 1024;
     let base = first_stage_base(bytes)?;
-    let end = find_fit(bytes, base.saturating_add(SECTOR)).map_or(u64::MAX, |(at, ..)| at);
-    let block = slice(bytes, &(base..end.min(base.saturating_add(SEARCHED))));
+    let flat = block_at(tail(bytes, base)).map(|(_, flat)| flat).unwrap_or_default();
     let mut found = FirstStage { kind: FirstStageKind::Unknown, version: None, offset: base };
-    for (_, text) in texts(block) {
+    for (_, text) in texts(&flat) {
         if let Some(start) = text.find("U-Boot SPL 20") {
             let version = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
             if found.version.as_ref().is_none_or(|known| version.len() > known.len()) {
@@ -89,6 +87,18 @@ pub fn first_stage(bytes: &[u8]) -> Option<FirstStage> {
         }
     }
     Some(found)
+}
+
+/// The idblock at the start of `bytes`, and what it holds in the flat form.
+pub(crate) fn block_at(bytes: &[u8]) -> Option<(AnyBlock, Vec<u8>)> {
+    if idblock::is_v2(bytes) {
+        let block = idblock::parse_block(bytes, None).0?;
+        let flat = slice(&block.decoded(bytes), &(0..block.length)).to_vec();
+        return Some((AnyBlock::V2(Box::new(block)), flat));
+    }
+    let block = idblock::v1::parse_block(bytes, None).0?;
+    let flat = block.decoded(bytes);
+    Some((AnyBlock::V1(Box::new(block)), flat))
 }
 
 /// Which boot chain two stages make.

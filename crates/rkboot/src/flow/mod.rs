@@ -29,6 +29,7 @@ use std::fmt;
 
 pub use abilities::abilities;
 pub use check::{Carried, CarriedTree, DTB_LIMIT, check, check_media};
+pub(crate) use first::block_at;
 pub use first::{FirstStage, FirstStageKind, Scenario, first_stage, scenario};
 pub(crate) use strings::texts;
 

@@ -28,10 +28,10 @@ pub use inventory::{Known, lookup};
 use crate::{
     Soc,
     bootfile::{find_fit, first_stage_base},
-    coding,
     fit::{self, Image},
-    flow::texts,
-    idblock,
+    flow::{block_at, texts},
+    idblock::AnyBlock,
+    loader,
     util::{SECTOR, slice, tail},
 };
 
@@ -97,7 +97,7 @@ impl BlobKind {
 pub struct Identified {
     /// What it is.
     pub kind: BlobKind,
-    /// Its bytes in the file, with padding.
+    /// Its bytes in the file, with padding; counted in the flat form for an idblock that is spread for SPI flash.
     pub range: Range<u64>,
     /// `v1.18`, from the inventory or from its own text; a TF-A of other makers has `v2.12.1`.
     pub version: Option<String>,
@@ -136,19 +136,29 @@ impl fmt::Display for Identified {
     }
 }
 
-/// Recognises the blobs in a file: a blob as such, an idblock, a FIT, both in one file. In stored order.
+/// Entries of a loader file that are looked into; real ones have up to seven.
+const MAX_ENTRIES: usize = 16;
+
+/// Recognises the blobs in a file: a blob as such, an idblock, a FIT, both in one file, a loader file. In stored order.
 pub fn identify(bytes: &[u8]) -> Vec<Identified> {
     let mut found = Vec::new();
     if let Some(base) = first_stage_base(bytes) {
-        let rest = tail(bytes, base);
         let at = find_fit(bytes, base.saturating_add(SECTOR)).map(|(at, ..)| at);
-        let ranges = block_images(slice(rest, &(0..at.map_or(u64::MAX, |at| at.saturating_sub(base)))));
-        for range in ranges {
-            let image = slice(rest, &range);
-            found.extend(blob(image, base.saturating_add(range.start)));
+        let rest = slice(bytes, &(base..at.unwrap_or(u64::MAX)));
+        if let Some((block, flat)) = block_at(rest) {
+            for range in block_images(&block) {
+                found.extend(blob(slice(&flat, &range), base.saturating_add(range.start)));
+            }
         }
         if let Some(at) = at {
             found.extend(in_fit(bytes, at));
+        }
+    } else if let (true, (Some(file), _)) = (loader::is_loader(bytes), loader::parse(bytes)) {
+        for entry in file.entries.iter().take(MAX_ENTRIES) {
+            if let Some(mut one) = file.entry_data(bytes, entry).and_then(|data| blob(&data, 0)) {
+                one.range = entry.range.clone();
+                found.push(one);
+            }
         }
     } else if fit::is_tree(bytes) {
         found.extend(in_fit(bytes, 0));
@@ -158,20 +168,13 @@ pub fn identify(bytes: &[u8]) -> Vec<Identified> {
     found
 }
 
-/// Where the images of the idblock at the start are.
-fn block_images(block: &[u8]) -> Vec<Range<u64>> {
-    if let (Some(found), _) = idblock::parse_block(block, None) {
-        return found.images.iter().map(|image| image.range.clone()).filter(|range| !range.is_empty()).collect();
-    }
-    let mut header = slice(block, &(0..512)).to_vec();
-    coding::rc4(&mut header);
-    let blocks = |at: usize| {
-        let bytes = header.get(at..at.saturating_add(2)).and_then(|bytes| bytes.try_into().ok());
-        u64::from(bytes.map_or(0, u16::from_le_bytes)).saturating_mul(SECTOR)
+/// Where the images of an idblock are in its flat form.
+fn block_images(block: &AnyBlock) -> Vec<Range<u64>> {
+    let ranges = match block {
+        AnyBlock::V2(block) => block.images.iter().map(|image| image.range.clone()).collect(),
+        AnyBlock::V1(block) => vec![block.init.clone(), block.init.end..block.content_length],
     };
-    let (start, init, both) = (blocks(0x00c), blocks(0x1fa), blocks(0x1fc));
-    let (middle, end) = (start.saturating_add(init), start.saturating_add(both).min(block.len() as u64));
-    [start..middle, middle..end].into_iter().filter(|range| !range.is_empty()).collect()
+    ranges.into_iter().filter(|range| !range.is_empty()).collect()
 }
 
 fn in_fit(bytes: &[u8], at: u64) -> Vec<Identified> {
