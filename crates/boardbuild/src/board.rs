@@ -1,5 +1,9 @@
 //! Board files: what one board needs in front of and inside its image. A new board is a new file, never new code.
 
+mod correction;
+
+pub use correction::{Corrected, Correction};
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -38,6 +42,19 @@ pub struct Board {
     /// Who makes the board.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor: Option<String>,
+    /// Whose overlay these facts are, as that overlay has them unless [`Self::corrects`] says otherwise:
+    /// `siderolabs/sbc-rockchip v0.2.0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// U-Boot's configuration for the board: `rock5b-rk3588_defconfig`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub defconfig: Option<String>,
+    /// Shared notes of the board's page, `soc/rk3588` for `docs/boards/notes/soc/rk3588.md`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Hardware revisions that the file is for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<Revision>,
     /// What a user must know before using the image; printed with every build.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notice: Option<String>,
@@ -61,6 +78,9 @@ pub struct Board {
     /// The overlay image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlay: Option<Overlay>,
+    /// Where this file differs from its upstream on purpose.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub corrects: Vec<Correction>,
     /// Where inputs come from, by role.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, Origin>,
@@ -141,6 +161,31 @@ pub struct Reserved {
     pub at_sector: u64,
     /// Count of sectors of 512 bytes.
     pub sectors: u64,
+    /// The boot file in whose padding the area lies: writing the file erases the area, and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<String>,
+}
+
+impl Reserved {
+    /// Its bytes on the medium.
+    pub fn range(&self) -> std::ops::Range<u64> {
+        let start = self.at_sector.saturating_mul(SECTOR);
+        start..start.saturating_add(self.sectors.saturating_mul(SECTOR))
+    }
+}
+
+/// A hardware revision of a board.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Revision {
+    /// What is printed on the board: `V1`.
+    pub name: String,
+    /// The root's `compatible` of trees for this revision alone; empty when trees do not tell revisions apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compatible: Vec<String>,
+    /// What is different about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// The SPI flash of a board, which the boot ROM asks before eMMC and SD.
@@ -194,9 +239,48 @@ pub struct Origin {
     /// A file on the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// An OCI image that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Path of the file inside the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Size in bytes to draw it with, as it was measured once; the lock knows the size of what is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
     /// What a person should know about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl Origin {
+    /// Where the file is, in words: a path, an address, a file of an image. Empty when nobody publishes it.
+    pub fn place(&self) -> String {
+        match (&self.path, &self.url, &self.image) {
+            (Some(place), ..) | (None, Some(place), _) => place.clone(),
+            (None, None, Some(image)) => format!("{} of {image}", self.file.as_deref().unwrap_or_default()),
+            (None, None, None) => String::new(),
+        }
+    }
+
+    /// The file's own name, `FILE` when nobody publishes it.
+    pub fn file_name(&self) -> &str {
+        let path = self.path.as_ref().or(self.url.as_ref()).or(self.file.as_ref());
+        path.and_then(|path| path.rsplit('/').next()).filter(|name| !name.is_empty()).unwrap_or("FILE")
+    }
+
+    /// What is wrong with it.
+    fn wrong(&self) -> Option<&'static str> {
+        let places = [&self.path, &self.url, &self.image].into_iter().flatten().count();
+        match (places, self.image.is_some() == self.file.is_some()) {
+            (0, true) if self.note.is_none() => {
+                Some("needs one of `path`, `url`, `image`, or a `note` that says what to give")
+            }
+            (2.., _) => Some("needs one of `path`, `url`, `image`, not several"),
+            (_, false) => Some("needs `image` and `file` together"),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -206,6 +290,12 @@ struct BoardToml {
     title: Option<String>,
     soc: Option<Spanned<String>>,
     vendor: Option<String>,
+    upstream: Option<String>,
+    defconfig: Option<String>,
+    #[serde(default)]
+    notes: Vec<Spanned<String>>,
+    #[serde(default)]
+    revisions: Vec<Spanned<Revision>>,
     notice: Option<String>,
     base: Option<String>,
     default_boot: Option<Spanned<String>>,
@@ -213,9 +303,11 @@ struct BoardToml {
     #[serde(default)]
     boot: BTreeMap<String, Scenario>,
     #[serde(default)]
-    reserved: Vec<Reserved>,
+    reserved: Vec<Spanned<Reserved>>,
     spi: Option<Spanned<Spi>>,
     overlay: Option<Spanned<Overlay>>,
+    #[serde(default)]
+    corrects: Vec<Spanned<Correction>>,
     #[serde(default)]
     sources: BTreeMap<String, Spanned<Origin>>,
 }
@@ -317,14 +409,43 @@ impl Board {
             }
         }
         for (role, origin) in &toml.sources {
-            let known = origin.get_ref();
-            if known.path.is_some() == known.url.is_some() {
-                fail(Some(origin.span()), &format!("source {role} needs either `path` or `url`"), "keep one of them");
+            if let Some(wrong) = origin.get_ref().wrong() {
+                fail(Some(origin.span()), &format!("source {role} {wrong}"), "docs/boards.md shows each form");
             }
+        }
+        for note in &toml.notes {
+            if note.get_ref().split('/').any(|part| !is_name(part)) {
+                let message = format!("no name of a note: {:?}", note.get_ref());
+                fail(Some(note.span()), &message, "`soc/rk3588` is the file docs/boards/notes/soc/rk3588.md");
+            }
+        }
+        let mut revisions = std::collections::BTreeSet::new();
+        for revision in &toml.revisions {
+            let name = &revision.get_ref().name;
+            if name.trim().is_empty() || !revisions.insert(name) {
+                let message = format!("a revision's name is empty or there twice: {name:?}");
+                fail(Some(revision.span()), &message, "write what is printed on the board: `V1`");
+            }
+        }
+        for area in &toml.reserved {
+            let Some(file) = &area.get_ref().within else { continue };
+            if !toml.boot.values().flat_map(|scenario| &scenario.files).any(|known| known.source == *file) {
+                let message =
+                    format!("reserved area {} is within {file}, which no scenario writes", area.get_ref().name);
+                fail(Some(area.span()), &message, "`within` takes the role of a boot file");
+            }
+        }
+        let (dtb, overlay) = (toml.dtb.as_ref().map(Spanned::get_ref), toml.overlay.as_ref().map(Spanned::get_ref));
+        for correction in &toml.corrects {
+            if let Some((wrong, help)) = correction.get_ref().wrong(dtb, overlay) {
+                fail(Some(correction.span()), &wrong, &help);
+            }
+            warnings.push(correction.get_ref().finding(board, toml.upstream.as_deref()));
         }
         let last = u64::MAX / SECTOR / 2;
         let files = toml.boot.values().flat_map(|scenario| &scenario.files).map(|file| (&file.source, file.at_sector));
-        let areas = toml.reserved.iter().map(|area| (&area.name, area.at_sector.saturating_add(area.sectors)));
+        let areas = toml.reserved.iter().map(Spanned::get_ref);
+        let areas = areas.map(|area| (&area.name, area.at_sector.saturating_add(area.sectors)));
         for (name, sector) in files.chain(areas) {
             if sector > last {
                 errors.push(source.error(None, &format!("{name}: sector {sector} lies behind any disk")));
@@ -351,14 +472,19 @@ impl Board {
             title: toml.title,
             soc: toml.soc.map(Spanned::into_inner),
             vendor: toml.vendor,
+            upstream: toml.upstream,
+            defconfig: toml.defconfig,
+            notes: toml.notes.into_iter().map(Spanned::into_inner).collect(),
+            revisions: toml.revisions.into_iter().map(Spanned::into_inner).collect(),
             notice: toml.notice,
             base: toml.base,
             default_boot: toml.default_boot.map(Spanned::into_inner),
             dtb: toml.dtb.map(Spanned::into_inner),
             boot: toml.boot,
-            reserved: toml.reserved,
+            reserved: toml.reserved.into_iter().map(Spanned::into_inner).collect(),
             spi: toml.spi.map(Spanned::into_inner),
             overlay: toml.overlay.map(Spanned::into_inner),
+            corrects: toml.corrects.into_iter().map(Spanned::into_inner).collect(),
             sources: toml.sources.into_iter().map(|(role, origin)| (role, origin.into_inner())).collect(),
             folder: folder.to_path_buf(),
             digest: Digest::of(text.as_bytes()),
@@ -478,5 +604,7 @@ pub fn names(boards: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+#[cfg(test)]
+mod real;
 #[cfg(test)]
 mod tests;

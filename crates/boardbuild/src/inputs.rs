@@ -112,17 +112,19 @@ impl<'a> Resolver<'a> {
             return self.given(role, path);
         }
         let locked = self.lock.find(&self.board.name, role).cloned();
-        let Some(origin) = self.board.sources.get(role) else {
+        let Some(origin) = self.board.sources.get(role).filter(|origin| !origin.place().is_empty()) else {
+            let note = self.board.sources.get(role).and_then(|origin| origin.note.as_deref());
+            let help = note.map_or_else(String::new, |note| format!("{note}\n")) + &self.how_to_give(role, "FILE");
             let finding =
                 Finding::error("SRC001", format!("{} needs the input {role}, which has no origin", self.board.name))
-                    .help(self.how_to_give(role));
+                    .help(help);
             return Err(Error::new(Exit::Input, finding));
         };
         if let Some(path) = &origin.path {
             let path = self.board.folder.join(path);
             return self.local(role, &path, locked, origin.path.as_deref().unwrap_or_default());
         }
-        let url = origin.url.clone().unwrap_or_default();
+        let (place, file) = (origin.place(), origin.file_name());
         if let Some(locked) = locked {
             if let Some(blob) = self.store.blob(role, locked.sha256)? {
                 return Ok(Input {
@@ -133,20 +135,24 @@ impl<'a> Resolver<'a> {
                     licence: locked.licence,
                 });
             }
-            let finding =
-                Finding::error("SRC003", format!("{role}: not fetched yet: use --source {role}=FILE")).of(url).help(
-                    format!("expected {} bytes with {}\n{}", locked.size, locked.sha256, note(origin.note.as_deref())),
-                );
+            let finding = Finding::error("SRC003", format!("{role}: not fetched yet: use --source {role}={file}"))
+                .of(place)
+                .help(format!(
+                    "expected {} bytes with {}\n{}",
+                    locked.size,
+                    locked.sha256,
+                    note(origin.note.as_deref())
+                ));
             return Err(Error::new(Exit::Input, finding));
         }
-        let finding = Finding::error("SRC003", format!("{role}: not fetched yet: use --source {role}=FILE"))
-            .of(url)
-            .help(format!("{}\n{}", self.how_to_give(role), note(origin.note.as_deref())));
+        let finding = Finding::error("SRC003", format!("{role}: not fetched yet: use --source {role}={file}"))
+            .of(place)
+            .help(format!("{}\n{}", note(origin.note.as_deref()), self.how_to_give(role, file)));
         Err(Error::new(Exit::Input, finding))
     }
 
-    fn how_to_give(&self, role: &str) -> String {
-        format!("give it as --source {role}=FILE, or add [sources.{role}] to the board file {}.toml", self.board.name)
+    fn how_to_give(&self, role: &str, file: &str) -> String {
+        format!("give it as --source {role}={file}, or add [sources.{role}] to the board file {}.toml", self.board.name)
     }
 
     fn given(&self, role: &str, path: &Path) -> Result<Input> {

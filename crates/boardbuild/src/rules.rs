@@ -27,6 +27,7 @@ pub const RULES: &[(&str, Severity, &str, bool)] = &[
     ("BRD004", Severity::Error, "no board of this name", false),
     ("BRD005", Severity::Error, "sources.lock or defaults.toml is not valid", false),
     ("BRD006", Severity::Warning, "the board's own notice: what a user must know before using the image", false),
+    ("BRD010", Severity::Warning, "the board file corrects a fault of the overlay that it was taken from", false),
     ("IOE001", Severity::Error, "reading or writing failed: full disk, permission, medium, network", false),
     ("LAY001", Severity::Error, "something would overwrite the partition table", false),
     ("LAY002", Severity::Error, "something would overwrite a partition", false),
@@ -84,6 +85,7 @@ pub const CURES: Cures = &[
     ("BRD004", "`boards` lists all; a path to a board file works as well"),
     ("BRD005", "restore the file from version control, or correct the place that is shown"),
     ("BRD006", "read the notice before the image is used"),
+    ("BRD010", "nothing, unless the board depends on the fault; `[[corrects]]` in the board file says what and why"),
     ("IOE001", "make room, mend the permission or the medium, and run the command again: nothing is half-written"),
     (
         "LAY001",

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use imgcore::Report;
+use imgcore::{ByteSize, Layout, Report};
 use rawimg::gpt;
 
 use crate::{
-    board::{self, SECTOR},
+    board::{self, Board, SECTOR, Scenario},
     body::Target,
     draw::draw,
     error::Result,
@@ -49,8 +49,11 @@ pub fn show(home: &Home, name: &str, talos: Option<&str>, boot: Option<&str>) ->
         }
     };
     line("name", &board.name);
+    line("revisions", &board.revisions.iter().map(|revision| revision.name.as_str()).collect::<Vec<_>>().join(", "));
     line("SoC", board.soc.as_deref().unwrap_or_default());
     line("vendor", board.vendor.as_deref().unwrap_or_default());
+    line("taken from", board.upstream.as_deref().unwrap_or_default());
+    line("U-Boot", board.defconfig.as_deref().unwrap_or_default());
     line("scenarios", &board.boot.keys().cloned().collect::<Vec<_>>().join(", "));
     if let Some(dtb) = &board.dtb {
         line("device tree", &format!("dtb/{}", dtb.path));
@@ -68,32 +71,24 @@ pub fn show(home: &Home, name: &str, talos: Option<&str>, boot: Option<&str>) ->
         line("  offset", &format!("{} LBAs", overlay.partition_offset));
         line("  kernel arguments", &overlay.kernel_args.join(" "));
     }
+    if let Some(spi) = &board.spi {
+        let size = spi.size.map(|size| format!(", {}", ByteSize(size))).unwrap_or_default();
+        line(
+            "SPI flash",
+            &format!("input {}{size}; --option {}=true leaves the boot files out", spi.source, spi.option),
+        );
+    }
     line("Talos", target.version.as_str());
     line("boot loader", target.bootloader.name());
     line("image size", &format!("{} bytes", target.size));
 
-    let mut layout = gpt::plan(&target.table(board.partition_offset())).map(|table| table.layout()).unwrap_or_default();
-    let mut unknown = false;
-    for file in scenario.iter().flat_map(|(_, scenario)| &scenario.files) {
-        let start = file.at_sector.saturating_mul(SECTOR);
-        let size = lock.find(&board.name, &file.source).map(|locked| locked.size);
-        unknown |= size.is_none();
-        let owner = if size.is_some() { file.source.clone() } else { format!("{} *", file.source) };
-        layout.add(owner, start..start.saturating_add(size.unwrap_or(SECTOR)));
-    }
-    for area in &board.reserved {
-        let start = area.at_sector.saturating_mul(SECTOR);
-        layout.add(&area.name, start..start.saturating_add(area.sectors.saturating_mul(SECTOR)));
-    }
     if let Some((name, _)) = scenario {
         let _ = writeln!(text, "\nlayout of scenario {name}:");
     } else {
         let _ = writeln!(text, "\nlayout:");
     }
-    let _ = write!(text, "{}", draw(&layout, target.size));
-    if unknown {
-        let _ = writeln!(text, "* size known once the file is there; drawn as one sector");
-    }
+    let drawing = Drawing::of(&board, &lock, &target, scenario.map(|(_, scenario)| scenario));
+    text.push_str(&drawing.text);
     if let Some(notice) = &board.notice {
         let _ = writeln!(text, "\n{notice}");
     }
@@ -103,7 +98,63 @@ pub fn show(home: &Home, name: &str, talos: Option<&str>, boot: Option<&str>) ->
         "bootloader": target.bootloader.name(),
         "size": target.size,
         "scenario": scenario.map(|(name, _)| name),
-        "layout": record::ranges(&layout),
+        "layout": record::ranges(&drawing.layout),
+        "installer": installer(&board, scenario.map(|(_, scenario)| scenario)),
     });
     Ok(Shown { text, data, report })
+}
+
+/// What the installer of this board's overlay answers and writes, the shape in which overlays are compared.
+fn installer(board: &Board, scenario: Option<&Scenario>) -> serde_json::Value {
+    let Some(overlay) = &board.overlay else { return serde_json::Value::Null };
+    let writes = scenario.into_iter().flat_map(|scenario| &scenario.files);
+    serde_json::json!({
+        "name": overlay.name,
+        "kernelArgs": overlay.kernel_args,
+        "partitionOffset": overlay.partition_offset,
+        "esp": board.dtb.iter().map(|dtb| format!("dtb/{}", dtb.path)).collect::<Vec<_>>(),
+        "writes": writes.map(|file| serde_json::json!([file.at_sector, file.source])).collect::<Vec<_>>(),
+    })
+}
+
+/// The layout of a scenario, as far as the sizes of its files are known.
+#[derive(Debug)]
+pub(crate) struct Drawing {
+    /// Every range of the medium.
+    pub(crate) layout: Layout,
+    /// The picture, the legend of its marks included.
+    pub(crate) text: String,
+}
+
+impl Drawing {
+    /// Draws a scenario on the medium of an image.
+    pub(crate) fn of(board: &Board, lock: &Lock, target: &Target, scenario: Option<&Scenario>) -> Self {
+        let table = gpt::plan(&target.table(board.partition_offset()));
+        let mut layout = table.map(|table| table.layout()).unwrap_or_default();
+        let (mut measured, mut unknown) = (false, false);
+        for file in scenario.into_iter().flat_map(|scenario| &scenario.files) {
+            let start = file.at_sector.saturating_mul(SECTOR);
+            let locked = lock.find(&board.name, &file.source).map(|locked| locked.size);
+            let known = board.sources.get(&file.source).and_then(|origin| origin.size);
+            let (mark, size) = match (locked, known) {
+                (Some(size), _) => ("", size),
+                (None, Some(size)) => (" ~", size),
+                (None, None) => (" *", SECTOR),
+            };
+            measured |= mark == " ~";
+            unknown |= mark == " *";
+            layout.add(format!("{}{mark}", file.source), start..start.saturating_add(size));
+        }
+        for area in &board.reserved {
+            layout.add(&area.name, area.range());
+        }
+        let mut text = draw(&layout, target.size);
+        if measured {
+            text.push_str("~ size of a file that was measured once; yours decides\n");
+        }
+        if unknown {
+            text.push_str("* size known once the file is there; drawn as one sector\n");
+        }
+        Self { layout, text }
+    }
 }

@@ -23,19 +23,26 @@ fn list() -> Result<Outcome, Error> {
     let home = home()?;
     let mut text = String::new();
     let mut rows = Vec::new();
+    let mut line = |columns: [&str; 6]| {
+        let [name, soc, vendor, title, spi, scenarios] = columns;
+        let _ = writeln!(text, "{name:24}  {soc:8}  {vendor:16}  {title:34}  {spi:3}  {scenarios}");
+    };
+    line(["name", "SoC", "vendor", "board", "SPI", "scenarios"]);
     for name in board::names(&home.boards)? {
         let board = board::find(&home.boards, &name)?;
         let scenarios = board.boot.keys().cloned().collect::<Vec<_>>();
-        let title = board.title.clone().unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "{name:16}  {:9}  {title:32}  {}",
+        line([
+            &name,
             board.soc.as_deref().unwrap_or("-"),
-            scenarios.join(", ")
-        );
-        rows.push(
-            json!({ "name": name, "soc": board.soc, "title": board.title, "vendor": board.vendor, "boot": scenarios }),
-        );
+            board.vendor.as_deref().unwrap_or("-"),
+            board.title.as_deref().unwrap_or_default(),
+            if board.spi.is_some() { "yes" } else { "-" },
+            &scenarios.join(", "),
+        ]);
+        rows.push(json!({
+            "name": name, "soc": board.soc, "title": board.title, "vendor": board.vendor, "boot": scenarios,
+            "spi": board.spi.as_ref().map(|spi| &spi.option), "upstream": board.upstream,
+        }));
     }
     Ok(Outcome { result: json!({ "boards": rows }), text, ..Outcome::default() })
 }

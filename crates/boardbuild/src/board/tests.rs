@@ -46,7 +46,19 @@ fn wrong_files_say_where_and_what() {
         ("name = \"b\"\ndefault-boot = \"x\"", "no scenario of this name: x"),
         ("name = \"b\"\n[boot.a]\n[boot.b]", "2 boot scenarios but no default-boot"),
         ("name = \"b\"\n[dtb]\npath = \"../x.dtb\"", "must not hold"),
-        ("name = \"b\"\n[sources.x]\nnote = \"n\"", "source x needs either"),
+        ("name = \"b\"\n[sources.x]\nsize = 1", "source x needs one of"),
+        ("name = \"b\"\n[sources.x]\npath = \"p\"\nurl = \"u\"", "not several"),
+        ("name = \"b\"\n[sources.x]\nimage = \"i\"", "needs `image` and `file` together"),
+        ("name = \"b\"\n[sources.x]\nnote = \"n\"\nfile = \"f\"", "needs `image` and `file` together"),
+        ("name = \"b\"\nnotes = [\"../x\"]", "no name of a note"),
+        ("name = \"b\"\nrevisions = [{ name = \"V1\" }, { name = \"V1\" }]", "empty or there twice"),
+        ("name = \"b\"\nrevisions = [{ nam = \"V1\" }]", "did you mean `name`?"),
+        (
+            "name = \"b\"\n[[reserved]]\nname = \"env\"\nat-sector = 1\nsectors = 1\nwithin = \"x\"",
+            "within x, which no scenario writes",
+        ),
+        ("name = \"b\"\n[[corrects]]\nwhat = \"dtb.pth\"", "did you mean `dtb.path`?"),
+        ("name = \"b\"\n[[corrects]]\nwhat = \"dtb.path\"\nupstrem = \"\"", "did you mean `upstream`?"),
         ("name = \"b\"\n[overlay]\nname = \"a/b\"", "plain file name"),
         ("name = \"b\"\n[boot.a]\nfiles = [{ source = \"x\", at-sectr = 1 }]", "did you mean `at-sector`?"),
         ("name = ", "boards/b.toml:1:"),
@@ -72,4 +84,44 @@ fn an_spi_flash_is_a_role_an_option_and_perhaps_a_size() {
     assert!(board.roles().contains("spi"));
     let spi = board.spi.unwrap();
     assert_eq!((spi.source.as_str(), spi.size, spi.option.as_str()), ("spi", Some(16 << 20), "spi_boot"));
+}
+
+fn corrected(upstream: &str, here: &str, why: &str) -> Result<Board> {
+    parse(&format!(
+        "name = \"b\"\nupstream = \"them v1\"\n[dtb]\npath = \"rockchip/a.dtb\"\n[overlay]\nname = \"b\"\nkernel-args = [\"x\", \"y\"]\n\
+         [[corrects]]\nwhat = \"dtb.path\"\nupstream = {upstream:?}\nhere = {here:?}\nwhy = {why:?}\n"
+    ))
+}
+
+#[test]
+fn a_correction_must_say_what_the_file_says_and_is_reported() {
+    let board = corrected("rockchip/b.dtb", "rockchip/a.dtb", "U-Boot asks for a").unwrap();
+    let finding = board.report.iter().next().unwrap();
+    assert_eq!((finding.code, finding.severity), ("BRD010", imgcore::Severity::Warning));
+    assert!(finding.message.contains("where them v1 has rockchip/b.dtb: U-Boot asks for a"), "{finding}");
+    for (upstream, here, why, expected) in [
+        ("rockchip/b.dtb", "rockchip/c.dtb", "w", "which it is not"),
+        ("rockchip/a.dtb", "rockchip/a.dtb", "w", "corrects nothing"),
+        ("rockchip/b.dtb", "rockchip/a.dtb", " ", "without a reason"),
+    ] {
+        let error = corrected(upstream, here, why).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(error.to_string().contains("--> boards/b.toml:8:1"), "{error}");
+    }
+    let both = "name = \"b\"\n[overlay]\nname = \"b\"\nkernel-args = [\"x\", \"y\"]\n[[corrects]]\nwhat = \
+                \"overlay.kernel-args\"\nupstream = \"x\"\nhere = \"y\"\nwhy = \"w\"\n";
+    assert!(parse(both).unwrap_err().to_string().contains("still has what is said to be corrected"));
+}
+
+#[test]
+fn an_origin_says_its_place_and_its_file_in_words() {
+    let board = parse(
+        "name = \"b\"\n[sources]\na = { path = \"x/y.img\" }\nb = { url = \"https://h/z.bin\" }\nc = { image = \"i:1\", file = \
+         \"artifacts/u.bin\" }\nd = { note = \"build it\" }\n",
+    )
+    .unwrap();
+    let said: Vec<_> = board.sources.values().map(|origin| (origin.place(), origin.file_name().to_owned())).collect();
+    let expected =
+        [("x/y.img", "y.img"), ("https://h/z.bin", "z.bin"), ("artifacts/u.bin of i:1", "u.bin"), ("", "FILE")];
+    assert_eq!(said, expected.map(|(place, file)| (place.to_owned(), file.to_owned())));
 }

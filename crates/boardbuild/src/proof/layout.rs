@@ -102,7 +102,8 @@ pub fn map(
         }
     };
     for placement in placements {
-        layout.join(rkboot::ranges(&placement.name, &placement.file, placement.start, placement.written));
+        let ranges = rkboot::ranges(&placement.name, &placement.file, placement.start, placement.written);
+        layout.join(without_known(ranges, placement, reserved));
         // A file whose end is cut off starts only while zeros follow it.
         if !placement.trimmed && placement.file.claimed_end > placement.written {
             let owner = format!("{} (zeros that must follow)", placement.name);
@@ -111,10 +112,36 @@ pub fn map(
         }
     }
     for area in reserved {
-        let start = area.at_sector.saturating_mul(SECTOR);
-        layout.add(&area.name, start..start.saturating_add(area.sectors.saturating_mul(SECTOR)));
+        layout.add(&area.name, area.range());
     }
     Ok(layout)
+}
+
+/// The ranges of a file without the padding that a reserved area is known to lie in. What the file means there stays
+/// an overlap.
+fn without_known(ranges: Layout, placement: &Placement, reserved: &[Reserved]) -> Layout {
+    let known: Vec<_> = reserved.iter().filter(|area| area.within.as_ref() == Some(&placement.name)).collect();
+    if known.is_empty() {
+        return ranges;
+    }
+    let mut left = Layout::new();
+    for labelled in ranges.sorted() {
+        let mut at = labelled.range.start;
+        if labelled.owner.ends_with("(padding)") {
+            let mut holes: Vec<_> = known.iter().map(|area| area.range()).collect();
+            holes.sort_by_key(|hole| hole.start);
+            for hole in holes.iter().filter(|hole| hole.start < labelled.range.end && labelled.range.start < hole.end) {
+                if at < hole.start {
+                    left.add(&labelled.owner, at..hole.start);
+                }
+                at = at.max(hole.end);
+            }
+        }
+        if at < labelled.range.end {
+            left.add(&labelled.owner, at..labelled.range.end);
+        }
+    }
+    left
 }
 
 /// Proves the layout in every situation. Gives the image's map and what was found.
