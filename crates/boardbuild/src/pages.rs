@@ -192,6 +192,12 @@ fn device_tree(text: &mut String, board: &Board) {
     if !dtb.require.is_empty() {
         let _ = writeln!(text, "| Must be enabled | {} |", codes(&dtb.require));
     }
+    if !dtb.overlays.is_empty() {
+        let _ = writeln!(text, "| Overlays, in this order | {} |", codes(&dtb.overlays));
+    }
+    if !dtb.edits.is_empty() {
+        let _ = writeln!(text, "| Changes | {} |", codes(&dtb.edits));
+    }
     text.push('\n');
 }
 
@@ -233,8 +239,8 @@ fn spi(text: &mut String, board: &Board) {
     let size = spi.size.map(|size| format!(" The flash has {}.", ByteSize(size))).unwrap_or_default();
     let _ = writeln!(
         text,
-        "## SPI flash\n\nU-Boot can start from SPI flash, which the boot ROM asks before eMMC and SD. The input `{}` is the image \
-         for it; the installer's\noption `{}` leaves the boot files in front of the partitions out.{size}\n",
+        "## SPI flash\n\nU-Boot can start from SPI flash, which the boot ROM asks before eMMC and SD. A build makes `spi.bin` of the boot files, or \
+         of\n`--source {}=FILE`; the installer's option `{}` leaves the boot files in front of the partitions out.{size}\n",
         spi.source, spi.option
     );
 }

@@ -309,7 +309,7 @@ mod tests {
     fn larger_sectors_move_the_table_onto_what_is_placed_by_bytes() {
         let version = Version::parse("v1.13.9").unwrap();
         let spec = disk::table(release::find(&version).unwrap(), Bootloader::SdBoot, 4 << 30, Sectors(20_480));
-        let area = |at_sector| Reserved { name: "environment".to_owned(), at_sector, sectors: 8 };
+        let area = |at_sector| Reserved { name: "environment".to_owned(), at_sector, sectors: 8, within: None };
         for (at_sector, expected) in [
             (64, &[][..]),
             (8, &["LBA 1-1, bytes 4096..8192) at install and at upgrade, on a disk with 4096-byte sectors"]),
@@ -325,6 +325,38 @@ mod tests {
             for (finding, words) in report.iter().zip(expected) {
                 assert!(finding.code == "LAY001" && finding.message.ends_with(words), "{finding}");
             }
+        }
+    }
+
+    #[test]
+    fn an_area_in_the_padding_of_a_file_is_known_and_one_in_its_content_is_an_overlap() {
+        let fixtures = testkit::workspace().join("fixtures/demo");
+        let mut bytes = testkit::read(fixtures.join("idbloader.img"));
+        bytes.resize((16_384 - 64) * 512, 0xff);
+        bytes.extend(testkit::read(fixtures.join("u-boot.itb")));
+        let written = bytes.len() as u64;
+        let (file, _) = rkboot::examine(&bytes, None);
+        let placement = Placement { name: "u-boot".to_owned(), file, start: 64 * SECTOR, written, trimmed: false };
+        let version = Version::parse("v1.13.9").unwrap();
+        let spec = disk::table(release::find(&version).unwrap(), Bootloader::SdBoot, 4 << 30, Sectors(20_480));
+        let area = |at_sector, within: Option<&str>| Reserved {
+            name: "environment".to_owned(),
+            at_sector,
+            sectors: 64,
+            within: within.map(str::to_owned),
+        };
+        for (areas, expected) in [
+            (vec![area(8_128, Some("u-boot"))], 0),
+            (vec![area(8_128, Some("u-boot")), area(9_000, Some("u-boot"))], 0),
+            (vec![area(8_128, None)], 1),
+            (vec![area(8_128, Some("other"))], 1),
+            (vec![area(64, Some("u-boot"))], 1),
+            (vec![area(16_384, Some("u-boot"))], 1),
+        ] {
+            let (layout, report) = prove(&spec, std::slice::from_ref(&placement), &areas).unwrap();
+            let codes: Vec<_> = report.iter().map(|finding| finding.code).collect();
+            assert_eq!(codes, vec!["LAY003"; expected], "{areas:?}: {report:?}");
+            assert!(layout.sorted().iter().any(|labelled| labelled.owner == "u-boot (padding)"));
         }
     }
 
