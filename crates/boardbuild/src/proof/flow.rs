@@ -4,7 +4,10 @@
 //! fault of the overlay that this project began with.
 
 use imgcore::Report;
-use rkboot::flow::{self, Abilities, Carried, FirstStage, Medium};
+use rkboot::{
+    flow::{self, Abilities, Carried, FirstStage, Medium},
+    pairing,
+};
 
 use crate::board::Board;
 
@@ -15,9 +18,17 @@ const UNFIT: [&str; 3] = ["FLW001", "FLW008", "FLW015"];
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
     /// Who starts first, after the DRAM.
-    first: Option<FirstStage>,
+    first: Option<First>,
     /// What that starts.
     second: Option<Second>,
+}
+
+#[derive(Debug)]
+struct First {
+    owner: String,
+    start: u64,
+    stage: FirstStage,
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -33,8 +44,10 @@ struct Second {
 impl Chain {
     /// Takes the stages that are in a boot file. `start` is added to the ranges of findings.
     pub(crate) fn add(&mut self, owner: &str, start: u64, file: &rkboot::BootFile, bytes: &[u8]) {
-        if self.first.is_none() {
-            self.first = flow::first_stage(bytes);
+        if self.first.is_none()
+            && let Some(stage) = flow::first_stage(bytes)
+        {
+            self.first = Some(First { owner: owner.to_owned(), start, stage, bytes: bytes.to_vec() });
         }
         let only_first = matches!(file.kind, rkboot::BootFileKind::IdBlock(_) | rkboot::BootFileKind::IdBlockV1 { .. });
         if self.second.is_some() || only_first {
@@ -51,10 +64,14 @@ impl Chain {
         self.second.as_ref()?.abilities.as_ref()
     }
 
+    fn first_stage(&self) -> Option<&FirstStage> {
+        self.first.as_ref().map(|first| &first.stage)
+    }
+
     /// The name of the scenario that the two stages make.
     pub(crate) fn scenario(&self) -> Option<&'static str> {
         let second = self.second.as_ref()?;
-        flow::scenario(self.first.as_ref(), second.abilities.as_ref()?, &second.bytes).0.map(flow::Scenario::name)
+        flow::scenario(self.first_stage(), second.abilities.as_ref()?, &second.bytes).0.map(flow::Scenario::name)
     }
 
     /// Compares the chain with what a boot partition carries. `board` and its scenario name what works instead.
@@ -63,7 +80,7 @@ impl Chain {
         let Some(second) = &self.second else { return report };
         let mut found = second.report.clone();
         if let Some(abilities) = &second.abilities {
-            found.extend(flow::scenario(self.first.as_ref(), abilities, &second.bytes).1);
+            found.extend(flow::scenario(self.first_stage(), abilities, &second.bytes).1);
             found.extend(flow::check(abilities, carried));
         }
         for mut finding in found {
@@ -81,6 +98,9 @@ impl Chain {
                 finding.owner = Some(second.owner.clone());
             }
             report.push(finding);
+        }
+        if let Some(first) = &self.first {
+            report.extend(pairing::check(&first.bytes, &second.bytes).owned_by(&first.owner, first.start));
         }
         // Whoever looks at a dark board has to know what else may have started.
         let media = flow::check_media(second.abilities.as_ref(), Medium::Sd);
@@ -118,7 +138,7 @@ impl Chain {
         let Some(abilities) = self.abilities() else { return serde_json::Value::Null };
         serde_json::json!({
             "scenario": self.scenario(),
-            "firstStage": self.first.as_ref().map(|first| serde_json::json!({
+            "firstStage": self.first_stage().map(|first| serde_json::json!({
                 "kind": first.kind.name(),
                 "version": first.version,
             })),
