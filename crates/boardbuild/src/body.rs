@@ -16,6 +16,18 @@ use crate::{
     request::Request,
 };
 
+/// A driver that only the kernels of the SoC's maker have: it owns the console of their boards.
+const VENDOR_KERNEL: &[u8] = b"rockchip,fiq-debugger\0";
+
+/// Whose kernel it is, so that its device tree can be asked for the same.
+fn generation(kernel: &kernel::KernelInfo) -> dtbtool::BindingGeneration {
+    if kernel.has.first() == Some(&true) {
+        dtbtool::BindingGeneration::Vendor
+    } else {
+        dtbtool::BindingGeneration::Mainline
+    }
+}
+
 /// Largest image that is built: what the readers of compressed images take.
 const LARGEST: u64 = 64 << 30;
 
@@ -173,7 +185,7 @@ impl Plan {
         };
         let (kernel_input, initramfs) = (input("kernel")?, input("initramfs")?);
         let (sd_boot, stub) = (input("systemd-boot")?, input("systemd-stub")?);
-        let (kernel_info, kernel_report) = kernel::release(&kernel_input.blob);
+        let (kernel_info, kernel_report) = kernel::look(&kernel_input.blob, &[VENDOR_KERNEL]);
         report.extend(kernel_report.owned_by("kernel", 0));
         check_initramfs(&initramfs.blob, &mut report)?;
         for (role, program) in [("systemd-boot", sd_boot), ("systemd-stub", stub)] {
@@ -182,6 +194,11 @@ impl Plan {
         let overlay_args = board.overlay.as_ref().map(|overlay| overlay.kernel_args.clone()).unwrap_or_default();
         let command_line = cmdline::build(target.release, &overlay_args, &request.kernel_args);
         report.extend(command_line.check().owned_by("kernel command line", 0));
+        if let Some(tree) = &front.dtb {
+            let text = command_line.to_string();
+            let generation = kernel_info.as_ref().map(generation);
+            report.extend(tree.prove(&[text.as_str()], generation, front.chain.abilities()));
+        }
         report.extend(prove_flow(&target, board, front));
         let meta_bytes = if request.meta.is_empty() {
             None

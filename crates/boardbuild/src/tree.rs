@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use dtbtool::{Edit, Fdt, WriteOptions, model::DeviceTree};
-use imgcore::{Blob, Digest, Finding, Report};
+use dtbtool::{BindingGeneration, Edit, Fdt, WriteOptions, model::DeviceTree};
+use imgcore::{Blob, Digest, Finding, Report, Severity};
 
 use crate::{
     board::Dtb,
@@ -65,6 +65,44 @@ impl BoardTree {
         };
         let path = format!("dtb/{}", wanted.path);
         Ok(Some(Self { path, input: input.clone(), overlays, blob, digest, bytes }))
+    }
+}
+
+/// Findings about what the board file does not state: the image is built with them. Whether a board is of use without
+/// its serial console, or a device without its clock, is for its user to judge.
+const JUDGED: std::ops::RangeInclusive<&str> = "DTB089"..="DTB219";
+
+impl BoardTree {
+    /// Compares the tree with the kernel that will read it, its arguments, and where U-Boot loads what.
+    pub(crate) fn prove(
+        &self,
+        arguments: &[&str],
+        kernel: Option<BindingGeneration>,
+        abilities: Option<&rkboot::flow::Abilities>,
+    ) -> Report {
+        let Ok(tree) = Fdt::parse(&self.bytes) else { return Report::new() };
+        let addresses = abilities.map(|abilities| abilities.addresses).unwrap_or_default();
+        let size = self.bytes.len() as u64;
+        let loaded = [
+            ("the device tree that U-Boot loads", addresses.fdt, size),
+            ("the boot program", addresses.kernel, 1 << 20),
+        ];
+        let profile = dtbtool::profile::Profile {
+            boot_memory: loaded
+                .into_iter()
+                .filter_map(|(name, start, size)| Some((name.to_owned(), start?..start?.saturating_add(size))))
+                .collect(),
+            kernel,
+            kernel_arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            ..dtbtool::profile::Profile::default()
+        };
+        let mut report = dtbtool::profile::check(&tree, &profile);
+        for finding in &mut report {
+            if JUDGED.contains(&finding.code) {
+                finding.severity = finding.severity.min(Severity::Warning);
+            }
+        }
+        report.owned_by(&self.input.name, 0)
     }
 }
 
