@@ -15,7 +15,7 @@ pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Error> {
         let targets: &[&str] = match name {
             "idbloader.img" => &["idblock", "bootfile"],
             "u-boot.itb" => &["fit", "bootfile", "fdt"],
-            "rk3588s-demo.dtb" => &["fdt"],
+            "rk3588s-demo.dtb" => &["fdt", "dtc_checks"],
             "vmlinuz" => &["kernel"],
             "systemd-stub.efi" => &["uki"],
             _ => &[],

@@ -155,6 +155,7 @@ const OWN: &[Rule] = &[
         Severity::Warning,
         "`__symbols__`, `__fixups__` or `__local_fixups__` name a node or property that is not there",
     ),
+    (OMITTED, Severity::Warning, "more checks fail than are listed"),
     // --- console, binding, board profile: DTB200..219
     (
         CONSOLE_ALIAS,
@@ -287,6 +288,7 @@ const OWN_CURES: &[Cure] = &[
     (BOARD_SIZE, "drop `__symbols__` or devices that the board does not have"),
     (ONE_CELL, "write the property as one number, such as <1>"),
     (REFERENCE_TABLES, "compile the source again with `dtc -@`; tables that were edited by hand go out of step"),
+    (OMITTED, "no real tree fails so often: the file is damaged or hostile, do not use it"),
     // --- board profile: DTB089..099
     (NO_STDOUT, "give the kernel console=, or set /chosen stdout-path"),
     (STDOUT_NOWHERE, "name a serial port by its alias or path, such as serial2:1500000n8"),
@@ -396,6 +398,7 @@ pub(crate) const FILE_SOC: &str = "DTB087";
 pub(crate) const BOARD_SIZE: &str = "DTB088";
 pub(crate) const ONE_CELL: &str = "DTB189";
 pub(crate) const REFERENCE_TABLES: &str = "DTB190";
+pub(crate) const OMITTED: &str = "DTB191";
 pub(crate) const OVERLAY_LABEL: &str = "DTB220";
 pub(crate) const OVERLAY_NO_SYMBOLS: &str = "DTB221";
 pub(crate) const OVERLAY_LABEL_NODE: &str = "DTB222";

@@ -4,7 +4,11 @@
 
 mod common;
 
-use dtbtool::{ErrorKind, Fdt, MAX_DEPTH, RULES, facts, model::Property, scan, to_dts};
+use dtbtool::{
+    ErrorKind, Fdt, MAX_DEPTH, RULES, WriteOptions, check, facts,
+    model::{DeviceTree, Node, Property},
+    scan, to_dts,
+};
 use imgcore::Severity;
 use proptest::prelude::*;
 
@@ -195,7 +199,7 @@ fn blocks_in_another_order_are_read_with_a_warning() {
 #[test]
 fn names_and_phandles_are_judged() {
     use dtbtool::{MemoryReservation, WriteOptions, model::Node};
-    type Edit = fn(&mut dtbtool::model::DeviceTree);
+    type Edit = fn(&mut DeviceTree);
     let cases: &[(&str, Edit, &[&str])] = &[
         ("node name characters", |tree| tree.root_mut().children.push(Node::new("a b")), &["DTB051"]),
         ("two @", |tree| tree.root_mut().children.push(Node::new("a@1@2")), &["DTB052"]),
@@ -353,9 +357,45 @@ fn mutants_of_real_trees_never_panic() {
     }
 }
 
+/// All that the checks can say, of any bytes.
+fn checks_are_survived(bytes: &[u8]) {
+    let _ = check::fatal(bytes);
+    let Some(tree) = scan(bytes).0 else { return };
+    for keep_going in [false, true] {
+        let checked = check::run(&tree, &check::Options { keep_going, ..check::Options::default() });
+        let _ = check::format_dtc(&checked);
+        for finding in check::to_report(&checked).iter().chain(check::to_summary(&checked).iter()) {
+            assert!(RULES.iter().any(|(code, ..)| *code == finding.code), "{finding}");
+            let range = finding.range.clone().unwrap_or(0..0);
+            assert!(range.start <= range.end && range.end <= bytes.len() as u64, "{finding}");
+        }
+    }
+}
+
+#[test]
+fn checks_of_many_alike_are_quick_and_their_text_is_bounded() {
+    let mut tree = DeviceTree::new();
+    let root = tree.root_mut();
+    root.properties.push(Property::u32("#address-cells", 1));
+    root.properties.push(Property::u32("#size-cells", 0));
+    let name = format!("{}@0", "a".repeat(200));
+    root.children = vec![Node::new(name).with(Property::u32("reg", 0)); 20_000];
+    root.properties.extend(vec![Property::empty("x"); 20_000]);
+    root.children.push(Node::new("aliases").with(Property::new("a", vec![b'/'; 1_000_000])));
+    let bytes = tree.to_bytes(&WriteOptions::default()).unwrap();
+    let started = std::time::Instant::now();
+    let checked =
+        check::run(&scan(&bytes).0.unwrap(), &check::Options { keep_going: true, ..check::Options::default() });
+    assert!(checked.failed && checked.omitted > 0);
+    assert!(check::format_dtc(&checked).len() < 10 << 20);
+    assert!(check::to_summary(&checked).len() < 200_000);
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
+
 fn mutate(seed: u64, count: usize, original: &[u8]) {
     testkit::mutants(seed, count, original, |mutant| {
         strict_agrees(mutant);
+        checks_are_survived(mutant);
         let _ = facts(mutant, u64::MAX);
         if let Ok(fdt) = Fdt::parse(mutant) {
             let _ = to_dts(&fdt);

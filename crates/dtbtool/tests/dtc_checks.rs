@@ -394,3 +394,93 @@ fn change(tree: &mut DeviceTree, random: &mut Random) {
         _ => {}
     }
 }
+
+/// dtc ends itself at these with a failed assertion; a board's owner gets a finding.
+#[test]
+fn what_dtc_takes_for_granted_is_a_finding() {
+    let one = |name: &str| Property::cells(name, [1, 2]);
+    let controller = || Node::new("c").with(Property::empty("interrupt-controller")).with(Property::u32("phandle", 1));
+    for (children, place) in [
+        (
+            vec![Node::new("a").with(Property::u32("interrupts", 1)).with(one("interrupt-parent"))],
+            "/a:interrupt-parent",
+        ),
+        (
+            vec![
+                Node::new("a").with(Property::u32("interrupts", 1)).with(Property::u32("interrupt-parent", 1)),
+                controller().with(one("#interrupt-cells")),
+            ],
+            "/c:#interrupt-cells",
+        ),
+        (
+            vec![
+                Node::new("a").with(Property::u32("gpios", 1)),
+                Node::new("c").with(Property::u32("phandle", 1)).with(one("#gpio-cells")),
+            ],
+            "/c:#gpio-cells",
+        ),
+        (
+            vec![
+                Node::new("p")
+                    .with_child(Node::new("port").with_child(Node::new("endpoint").with(one("remote-endpoint")))),
+            ],
+            "/p/port/endpoint:remote-endpoint",
+        ),
+    ] {
+        let mut tree = DeviceTree::new();
+        tree.root_mut().children = children;
+        let bytes = tree.to_bytes(&WriteOptions::default()).unwrap();
+        let checked = check::run(&scan(&bytes).0.unwrap(), &Options::default());
+        let last = checked.diagnostics.last().unwrap();
+        assert_eq!((last.code, checked.failed), ("DTB189", true), "{checked:?}");
+        assert!(last.message.starts_with(place), "{last:?}");
+        assert_eq!(check::to_report(&checked).iter().next().map(|finding| finding.code), Some("DTB189"));
+        if let Some(dtc) = Dtc::new() {
+            let said = dtc.says(&bytes, &[]);
+            assert!(said.crashed && said.text.contains("Assertion"), "{said:?}");
+        }
+    }
+}
+
+#[test]
+fn what_matters_for_the_board_comes_first() {
+    let Some(folder) = testkit::shared("testdata") else { return };
+    let bytes = testkit::read(folder.join("seed-nanopi-m6/rk3588s-nanopi-m6.dtb"));
+    let checked = check::run(&scan(&bytes).0.unwrap(), &Options::default());
+    let summary = check::to_summary(&checked);
+    let codes: Vec<_> = summary.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, ["DTB134", "DTB184", "DTB129", "DTB140", "DTB141"], "{summary:#?}");
+    let texts: Vec<String> = summary.iter().map(ToString::to_string).collect();
+    assert!(texts[0].starts_with("warning[DTB134]: 7 times: missing or empty reg/ranges property"), "{texts:#?}");
+    assert!(texts[1].contains("/aliases rkcif_mipi_lvds0, "), "{texts:#?}");
+    assert!(texts[4].starts_with("info[DTB141]: 25 times: two nodes of one parent have the same unit"), "{texts:#?}");
+    // Every range is that of the property or node.
+    let report = check::to_report(&checked);
+    assert_eq!(report.len(), 40);
+    assert!(report.iter().all(|finding| finding.range.as_ref().is_some_and(|range| range.end <= bytes.len() as u64)));
+}
+
+/// Damage that dtc survives or refuses in words; where it crashes there is nothing to compare.
+#[test]
+fn dtc_refuses_the_same_trees() {
+    let Some(dtc) = Dtc::new() else { return };
+    let Some((name, good)) =
+        all_trees().into_iter().filter(|(_, tree)| tree.len() > 2000).min_by_key(|(_, tree)| tree.len())
+    else {
+        return;
+    };
+    let mut refused = 0;
+    testkit::mutants(4, 400, &good, |tree| {
+        let said = dtc.says(tree, &[]);
+        if said.crashed || !said.text.contains("FATAL ERROR") || said.text.contains("Bad address") {
+            return;
+        }
+        // Version 1 of the format had names of another kind.
+        if said.text.contains("is not valid as a child of") {
+            return;
+        }
+        assert_eq!(check::fatal(tree), Some(said.text), "{name}");
+        refused += 1;
+    });
+    assert!(refused > 100, "{refused}");
+}

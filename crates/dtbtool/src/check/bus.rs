@@ -197,7 +197,7 @@ pub(super) fn spi_bridge(run: &mut Run<'_>, node: usize) {
     if run.view.node(node).bus != Some(Bus::Spi) || run.view.children(node).is_empty() {
         return;
     }
-    let count = if run.view.has(node, "spi-slave") { 0 } else { 1 };
+    let count = i32::from(!run.view.has(node, "spi-slave"));
     if address_cells(&run.view, node) != count {
         run.fail(node, format_args!("incorrect #address-cells for SPI bus"));
     }

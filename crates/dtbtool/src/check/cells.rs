@@ -10,7 +10,10 @@
     clippy::cast_possible_truncation
 )]
 
-use super::{run::Run, view::View};
+use super::{
+    run::Run,
+    view::{Property, View},
+};
 
 /// The count for the subnodes of a node: 2 if the tree does not say.
 pub(super) fn address_cells(view: &View<'_>, node: usize) -> i32 {
@@ -38,8 +41,7 @@ pub(super) fn whole(length: usize, entry: i32) -> bool {
 
 /// Keeps the counts with each node.
 pub(super) fn read(run: &mut Run<'_>, node: usize) {
-    let count =
-        |name: &str| run.view.value(node, name).and_then(|property| property.one_cell()).map_or(-1, u32::cast_signed);
+    let count = |name: &str| run.view.value(node, name).and_then(Property::one_cell).map_or(-1, u32::cast_signed);
     let (address, size) = (count("#address-cells"), count("#size-cells"));
     if let Some(node) = run.view.node_mut(node) {
         node.address_cells = address;

@@ -54,7 +54,8 @@ pub(super) fn aliases(run: &mut Run<'_>, node: usize) {
             let shown = if alias.value.is_empty() { "(null)".into() } else { String::from_utf8_lossy(path) };
             run.fail_at(node, Some(property), format_args!("aliases property is not a valid node ({shown})"));
         } else if !alias.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
-            run.fail(node, format_args!("aliases property name must include only lowercase and '-'"));
+            let message = format_args!("aliases property name must include only lowercase and '-'");
+            run.fail_about(node, property, message);
         }
     }
 }

@@ -49,7 +49,7 @@ mod types;
 mod unit;
 mod view;
 
-use std::{fmt::Write as _, ops::Range};
+use std::{collections::BTreeMap, fmt::Write as _, ops::Range};
 
 use imgcore::{Finding, Report, Severity};
 
@@ -157,6 +157,8 @@ pub struct Diagnostic {
     pub path: Option<String>,
     /// The property that it is about.
     pub property: Option<String>,
+    /// The property that it is about, where dtc does not name it.
+    pub subject: Option<String>,
     /// dtc's words.
     pub message: String,
     /// Bytes of the property's value or of the node, from the start of the tree; empty without a node.
@@ -227,46 +229,65 @@ pub fn to_report(checked: &Checked) -> Report {
     ranked.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
     let mut report: Report = ranked.into_iter().map(|(severity, diagnostic)| finding(severity, diagnostic)).collect();
     if checked.omitted > 0 {
-        let message = format!("{} more failures of checks are not listed", checked.omitted);
-        report.push(Finding::info(rules::ONE_CELL, message));
+        report.push(omitted(checked));
     }
     report
 }
 
-/// As [`to_report`], for a person: failures that no kernel minds are counted by check, and checks that could not be
-/// asked are named in one line.
+/// As [`to_report`], for a person: what is said of many places is said once, failures that no kernel minds are
+/// counted by check, and checks that could not be asked are named in one line.
 pub fn to_summary(checked: &Checked) -> Report {
-    let mut listed = checked.clone();
-    listed.diagnostics.retain(|diagnostic| severity(diagnostic) > Severity::Info);
-    let mut report = to_report(&listed);
-    let mut counts: Vec<(&'static Check, usize, &Diagnostic)> = Vec::new();
+    let mut groups: Vec<(Severity, Vec<&Diagnostic>)> = Vec::new();
+    let mut known: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut unasked: Vec<&Diagnostic> = Vec::new();
-    for diagnostic in checked.diagnostics.iter().filter(|diagnostic| severity(diagnostic) == Severity::Info) {
-        let Some(check) = CHECKS.iter().find(|check| check.name == diagnostic.check) else { continue };
-        if diagnostic.path.is_none() {
+    for diagnostic in &checked.diagnostics {
+        let severity = severity(diagnostic);
+        if diagnostic.path.is_none() && severity == Severity::Info {
             unasked.push(diagnostic);
             continue;
         }
-        match counts.iter_mut().find(|(counted, ..)| counted.code == check.code) {
-            Some((_, count, _)) => *count = count.saturating_add(1),
-            None => counts.push((check, 1, diagnostic)),
+        let words = if severity == Severity::Info { "" } else { diagnostic.message.as_str() };
+        let place = *known.entry((diagnostic.check, words)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((_, group)) => group.push(diagnostic),
+            None => groups.push((severity, vec![diagnostic])),
         }
     }
-    for (check, count, first) in counts {
-        if count == 1 {
-            report.push(finding(Severity::Info, first));
-            continue;
-        }
-        let message = format!("{count} times: {} ({}); first {}", check.meaning, check.weight.why(), place(first));
-        report.push(Finding::new(Severity::Info, check.code, message).at(first.range.clone()));
-    }
+    groups.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
+    let mut report: Report = groups.iter().flat_map(|(severity, group)| grouped(*severity, group)).collect();
     if let Some(first) = unasked.first() {
         let mut names: Vec<&str> = unasked.iter().map(|diagnostic| diagnostic.check).collect();
         names.dedup();
         let message = format!("not checked, because a check failed on which these rely: {}", names.join(", "));
         report.push(Finding::info(first.code, message));
     }
+    if checked.omitted > 0 {
+        report.push(omitted(checked));
+    }
     report
+}
+
+/// One finding for three and more of a kind.
+fn grouped(severity: Severity, group: &[&Diagnostic]) -> Vec<Finding> {
+    const NAMED: usize = 4;
+    let (Some(first), Some(check)) = (group.first(), group.first().and_then(|first| check_of(first))) else {
+        return group.iter().map(|diagnostic| finding(severity, diagnostic)).collect();
+    };
+    if group.len() < 3 {
+        return group.iter().map(|diagnostic| finding(severity, diagnostic)).collect();
+    }
+    let what = if severity == Severity::Info { check.meaning } else { first.message.as_str() };
+    let mut places: Vec<String> = group.iter().take(NAMED).map(|diagnostic| place(diagnostic)).collect();
+    if group.len() > NAMED {
+        places.push("…".to_owned());
+    }
+    let (count, why, places) = (group.len(), check.why(), places.join(", "));
+    let message = format!("{count} times: {} ({why}): {places}", crate::tree::shorten(what));
+    vec![Finding::new(severity, check.code, message).at(first.range.clone()).help(check.cure)]
+}
+
+fn omitted(checked: &Checked) -> Finding {
+    Finding::warning(rules::OMITTED, format!("{} more failures of checks are not listed", checked.omitted))
 }
 
 /// Leaves out what [`scan`](crate::scan) has said of the same tree already, in its own words.
@@ -287,8 +308,12 @@ pub fn without_scanned(checked: &mut Checked, scanned: &Report) {
     });
 }
 
+fn check_of(diagnostic: &Diagnostic) -> Option<&'static Check> {
+    CHECKS.iter().find(|check| check.name == diagnostic.check)
+}
+
 fn severity(diagnostic: &Diagnostic) -> Severity {
-    match CHECKS.iter().find(|check| check.name == diagnostic.check) {
+    match check_of(diagnostic) {
         // That a check was not asked is a matter of the one that failed.
         Some(_) if diagnostic.path.is_none() && diagnostic.level != Level::Error => Severity::Info,
         Some(check) => check.severity(diagnostic.level),
@@ -299,17 +324,17 @@ fn severity(diagnostic: &Diagnostic) -> Severity {
 
 fn place(diagnostic: &Diagnostic) -> String {
     let path = diagnostic.path.as_deref().unwrap_or("the tree");
-    crate::tree::shorten(&match &diagnostic.property {
+    crate::tree::shorten(&match diagnostic.property.as_ref().or(diagnostic.subject.as_ref()) {
         Some(property) => format!("{path} {property}"),
         None => path.to_owned(),
     })
 }
 
 fn finding(severity: Severity, diagnostic: &Diagnostic) -> Finding {
-    let check = CHECKS.iter().find(|check| check.name == diagnostic.check);
+    let check = check_of(diagnostic);
     let words = crate::tree::shorten(&diagnostic.message);
     let message = match (check, &diagnostic.path) {
-        (Some(check), Some(_)) => format!("{}: {words} ({})", place(diagnostic), check.weight.why()),
+        (Some(check), Some(_)) => format!("{}: {words} ({})", place(diagnostic), check.why()),
         (Some(_), None) => format!("not checked: {}: {words}", diagnostic.check),
         (None, _) => words,
     };

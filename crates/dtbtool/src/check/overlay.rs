@@ -15,6 +15,8 @@ use super::{
     view::{Property, View},
 };
 
+pub(super) const MISPLACED: &str = "Warning: Flat tree input has subnodes preceding a property.";
+
 /// Once for each property behind a subnode.
 pub(super) fn properties_behind_nodes(run: &mut Run<'_>) {
     for node in 0..run.view.len() {
@@ -25,7 +27,7 @@ pub(super) fn properties_behind_nodes(run: &mut Run<'_>) {
             let property = run.view.property(property);
             if property.offset > first {
                 let range = property.range.clone();
-                run.out.remark(Remark::Order, "Warning: Flat tree input has subnodes preceding a property.", range);
+                run.out.remark(Remark::Order, MISPLACED, range);
             }
         }
     }

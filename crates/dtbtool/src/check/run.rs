@@ -143,6 +143,19 @@ impl<'t> Run<'t> {
         self.say(Some(node), Some(name), range, message);
     }
 
+    /// The check fails at a node for a property that dtc does not name.
+    pub(super) fn fail_about(&mut self, node: usize, property: usize, message: fmt::Arguments<'_>) {
+        let before = self.out.diagnostics.len();
+        self.fail(node, message);
+        let found = self.view.property(property);
+        if let Some(last) = self.out.diagnostics.get_mut(before) {
+            last.subject = Some(found.name.to_owned());
+            if !found.range.is_empty() {
+                last.range = widen(&found.range);
+            }
+        }
+    }
+
     /// dtc ends itself here, because it takes for granted what the tree does not have.
     pub(super) fn abort(&mut self, node: usize, property: usize, message: fmt::Arguments<'_>) {
         self.fail_quietly();
@@ -203,6 +216,7 @@ impl Collector {
             level,
             path,
             property: property.map(str::to_owned),
+            subject: None,
             message: message.to_string(),
             range: widen(&range),
             remark: None,
@@ -222,6 +236,7 @@ impl Collector {
             level: remark.level(),
             path: None,
             property: None,
+            subject: None,
             message: message.to_owned(),
             range: widen(&range),
             remark: Some(remark),

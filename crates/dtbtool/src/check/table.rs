@@ -49,13 +49,37 @@ pub enum Weight {
     Style,
 }
 
-impl Weight {
-    /// One clause for a person.
-    pub fn why(self) -> &'static str {
-        match self {
-            Self::Structure => "programs that read or edit trees rely on this",
-            Self::Device => "a driver may be given wrong data",
-            Self::Style => "no kernel minds",
+impl Check {
+    /// What a failure means for a board, in one clause.
+    pub fn why(&self) -> &'static str {
+        match (self.name, self.weight) {
+            ("reg_format", _) => "the driver sees other addresses, or none",
+            ("ranges_format" | "dma_ranges_format", _) => "addresses behind this node are translated wrongly",
+            ("avoid_default_addr_size" | "address_cells_is_cell" | "size_cells_is_cell" | "addr_size_cells", _) => {
+                "kernels and boot programs differ in what they take for it"
+            }
+            ("compatible_is_string_list", _) => "no driver is found for the device",
+            ("status_is_string", _) => "the device counts as switched off",
+            ("names_is_string_list", _) => "the driver does not find the entries by name",
+            ("simple_bus_reg" | "i2c_bus_reg" | "spi_bus_reg" | "pci_device_reg" | "pci_device_bus_num", _) => {
+                "the name misleads, or the device is looked for elsewhere on its bus"
+            }
+            ("simple_bus_bridge" | "i2c_bus_bridge" | "spi_bus_bridge" | "pci_bridge", _) => {
+                "devices on this bus may not be found"
+            }
+            ("interrupts_property" | "interrupt_provider" | "interrupt_map", _) => {
+                "a device may get no interrupt, or another's"
+            }
+            ("alias_paths", _) => "Linux drops aliases that lead nowhere, and takes names of any spelling",
+            ("chosen_node_is_root" | "chosen_node_bootargs", _) => "the kernel does not see its command line",
+            ("chosen_node_stdout_path", _) => "the first console may stay dark",
+            ("unique_unit_address", _) => "harmless if one of them is off",
+            ("graph_nodes" | "graph_port" | "graph_endpoint", _) => {
+                "parts of a display or camera may not find each other"
+            }
+            (_, Weight::Structure) => "programs that read or edit trees rely on this",
+            (_, Weight::Device) => "a driver may be given wrong data",
+            (_, Weight::Style) => "no kernel minds",
         }
     }
 }

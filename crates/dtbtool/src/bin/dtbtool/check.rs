@@ -136,9 +136,9 @@ pub(crate) fn run(arguments: &Check) -> anyhow::Result<Outcome> {
     let options = options(arguments);
     let checked = tree.map(|tree| check::run(&tree, &options));
     if arguments.format == Format::Dtc {
-        let refused = check::fatal(&bytes).map(|line| format!("{line}\n"));
+        let refused = check::fatal(&bytes);
+        let ok = refused.is_none() && checked.as_ref().is_some_and(|checked| !checked.failed);
         let text = refused.or_else(|| checked.as_ref().map(check::format_dtc)).unwrap_or_default();
-        let ok = check::fatal(&bytes).is_none() && checked.is_some_and(|checked| !checked.failed);
         return Ok(Outcome { ok, text: text.into_bytes(), report, result: Value::Null });
     }
     if let Ok(fdt) = Fdt::parse(&bytes) {
