@@ -133,7 +133,7 @@ fn what_does_not_fit_is_refused_with_both_sizes() {
 
 #[test]
 fn copies_must_have_room() {
-    let block = build("rk3588", b"x", Some(&[1; 300_000])).unwrap();
+    let block = build("rk3588", b"x", Some(&vec![1; 300_000])).unwrap();
     for (count, most) in [(0, 16), (17, 16), (u32::MAX, 16)] {
         let refused = idblock::copies(&block, count).unwrap_err();
         assert!(matches!(refused.kind(), ErrorKind::TooManyCopies { most: found, .. } if *found == most), "{refused}");
@@ -246,6 +246,22 @@ fn signed_init_code_keeps_its_first_bytes_as_with_mkimage() {
                 assert_eq!(block.unwrap().tag.starts_with(b"RSAK"), init.starts_with(b"RSAK"), "{soc} {init:?}");
                 assert!(!report.has_errors(), "{report:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn mkimage_reads_what_is_built() {
+    let Some(tool) = testkit::tool("mkimage") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("block").display().to_string();
+    // It does not look behind the scrambling of payloads.
+    for soc in KNOWN.iter().filter(|soc| !soc.parse::<Soc>().unwrap().payload_rc4()) {
+        for kind in ["rksd", "rkspi"] {
+            std::fs::write(&path, build_type(soc, kind, &[0xa5; 3000], Some(&[0x5a; 5000])).unwrap()).unwrap();
+            let said = testkit::run(Command::new(&tool).args(["-T", kind, "-l", &path]));
+            assert!(said.contains("Init Data Size: 4096 bytes"), "{soc} {kind}: {said}");
+            assert!(said.contains("Boot Data Size: 6144 bytes"), "{soc} {kind}: {said}");
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::{fmt::Write as _, ops::Range};
 
 use imgcore::{Finding, Report};
 
@@ -6,6 +6,7 @@ use super::{BootFile, BootFileKind, FIT_OFFSET, IDBLOCK_OFFSET, foreign::unknown
 use crate::{
     Fit, Soc, fit,
     idblock::{self, AnyBlock},
+    legacy::{loader_image, trust},
     rules,
     util::{SECTOR, data_ranges, first_difference, is_similar, list_ranges, sector_end, slice, tail},
 };
@@ -288,14 +289,33 @@ fn report_foreign(bytes: &[u8], parts: &[Range<u64>], report: &mut Report) {
     // The rest of the last sector is the packer's padding even if it is not zero.
     foreign.extend(data_ranges(bytes, sector_end(at)..bytes.len() as u64));
     if let (Some(first), Some(last)) = (foreign.first(), foreign.last()) {
+        let mut message = format!("data that belongs to no known part: bytes {}", list_ranges(&foreign));
+        // Vendor files for SPI flash go on with these.
+        for (at, what) in
+            foreign.iter().take(16).filter_map(|range| Some((range.start, named(tail(bytes, range.start))?)))
+        {
+            let _ = write!(message, "; {what} at {at}");
+        }
         report.push(
-            Finding::warning(
-                rules::BOT_FOREIGN_DATA,
-                format!("data that belongs to no known part: bytes {}", list_ranges(&foreign)),
-            )
-            .at(first.start..last.end)
-            .help("it would be written too; make sure that it belongs there"),
+            Finding::warning(rules::BOT_FOREIGN_DATA, message)
+                .at(first.start..last.end)
+                .help("it would be written too; make sure that it belongs there"),
         );
+    }
+}
+
+/// What a board's own tools would recognise.
+fn named(bytes: &[u8]) -> Option<&'static str> {
+    if loader_image::is_loader_image(bytes) {
+        Some("a legacy image (LOADER)")
+    } else if trust::is_trust(bytes) {
+        Some("a legacy trust image (BL3X)")
+    } else if idblock::is_v1(bytes) || idblock::is_v2(bytes) {
+        Some("another idblock")
+    } else if fit::is_tree(bytes) {
+        Some("a device tree")
+    } else {
+        None
     }
 }
 

@@ -1,6 +1,6 @@
 //! `rkboot build`.
 
-use std::path::PathBuf;
+use std::{fmt::Write as _, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use imgcore::Report;
@@ -117,7 +117,7 @@ fn idbloader(arguments: &Idbloader) -> Result<Outcome, Failure> {
     let mut text =
         format!("{}: idblock {version} for {soc}{form}, {} bytes, {digest}\n", output.display(), bytes.len());
     if is_spi && (version == HeaderVersion::V2 || soc == Soc::Rk3328) {
-        text.push_str(&format!("note: {soc} reads the form of --media sd from SPI flash, at 0x8000\n"));
+        let _ = writeln!(text, "note: {soc} reads the form of --media sd from SPI flash, at 0x8000");
     }
     let result = json!({
         "soc": soc.name(),
