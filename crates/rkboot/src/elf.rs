@@ -131,15 +131,21 @@ pub fn parse(bytes: &[u8]) -> (Option<Elf>, Report) {
             );
         }
     }
-    let mut sorted: Vec<_> = elf.segments.iter().zip(&headers).collect();
-    sorted.sort_by_key(|(segment, _)| (segment.address, segment.memory));
+    // What a program clears itself may be shared; what is loaded must not.
+    let loaded = elf.segments.iter().zip(&headers).filter(|(segment, _)| !segment.range.is_empty());
+    let mut sorted: Vec<_> = loaded.collect();
+    sorted.sort_by_key(|(segment, _)| (segment.address, segment.range.end));
     for pair in sorted.windows(2) {
         let [(first, _), (second, header)] = pair else { continue };
-        if second.address < first.memory_range().end {
+        let size = first.range.end.saturating_sub(first.range.start);
+        if second.address < first.address.saturating_add(size) {
             report.push(
                 Finding::error(
                     rules::ELF_OVERLAP,
-                    format!("the segments for {:#x} and {:#x} share addresses", first.address, second.address),
+                    format!(
+                        "the segments for {:#x} and {:#x} are loaded over each other",
+                        first.address, second.address
+                    ),
                 )
                 .at((*header).clone())
                 .help("one of them overwrites the other; the file is damaged or was linked wrongly"),

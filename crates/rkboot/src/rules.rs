@@ -137,7 +137,7 @@ rules! {
         => "give the .elf file of TF-A or OP-TEE, not a .bin made of it, and not of another architecture";
     ELF_BEYOND_END     "FIT031" Error   "a segment of an ELF program ends behind the end of the file"
         => "the file is cut: fetch it again and compare its sha256";
-    ELF_OVERLAP        "FIT032" Error   "two segments of an ELF program share addresses"
+    ELF_OVERLAP        "FIT032" Error   "two segments of an ELF program are loaded over each other"
         => "the file is damaged or was linked wrongly: fetch it again or build it anew";
     ELF_LIMIT          "FIT033" Warning "an ELF program has more program headers than are read"
         => "look at it with `readelf -l`; firmware has a handful of segments";

@@ -98,7 +98,8 @@ fn what_mkimage_packs_is_verified() {
           images {
             u-boot { data = /incbin/("u-boot"); type = "standalone"; os = "u-boot"; arch = "arm64"; compression = "none";
               load = <0x800000>; entry = <0x800000>;
-              hash-1 { algo = "sha256"; }; hash-2 { algo = "crc32"; }; hash-3 { algo = "sha1"; }; hash-4 { algo = "sha512"; }; };
+              hash-1 { algo = "sha256"; }; hash-2 { algo = "crc32"; }; hash-3 { algo = "sha1"; }; hash-4 { algo = "sha512"; };
+              hash-5 { algo = "md5"; }; hash-6 { algo = "crc16-ccitt"; }; };
             atf { data = /incbin/("atf"); type = "firmware"; os = "arm-trusted-firmware"; arch = "arm64";
               compression = "none"; load = <0x40000>; entry = <0x40000>; hash { algo = "sha384"; }; };
             fdt-1 { data = /incbin/("dtb"); type = "flat_dt"; arch = "arm64"; compression = "none"; };
@@ -125,9 +126,19 @@ fn what_mkimage_packs_is_verified() {
         let fit = fit.unwrap();
         let codes: Vec<_> = report.iter().map(|finding| finding.code).collect();
         assert_eq!(codes, ["FIT009"], "{arguments:?}: {report:?}");
-        assert_eq!(fit.hashes(), (5, 5));
+        assert_eq!(fit.hashes(), (7, 7));
         let statuses: Vec<_> = fit.images[0].hashes.iter().map(|hash| (hash.algorithm.as_str(), hash.status)).collect();
-        assert_eq!(statuses, [("sha256", Valid), ("crc32", Valid), ("sha1", Valid), ("sha512", Valid)]);
+        assert_eq!(
+            statuses,
+            [
+                ("sha256", Valid),
+                ("crc32", Valid),
+                ("sha1", Valid),
+                ("sha512", Valid),
+                ("md5", Valid),
+                ("crc16-ccitt", Valid)
+            ]
+        );
         let data: Vec<_> = fit.images.iter().map(|image| image.bytes(&bytes).unwrap()).collect();
         assert_eq!(data, [&u_boot, &atf, &dtb]);
         assert_eq!(fit.images[0].data.as_ref().unwrap().0, form);

@@ -241,6 +241,7 @@ fn the_same_elf_is_read_by_readelf() {
 
 #[test]
 fn damaged_programs_are_explained() {
+    type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
     let segments: &[(u32, &[u8], u32)] = &[(0x4_0000, b"code", 0x1000), (0xff10_0000, b"sram", 4), (0x5_0000, b"", 16)];
     for (is_64, sound, table, size) in
         [(true, build(183, 0x4_0000, segments), 64, 56), (false, build_32(40, 0x4_0000, segments), 52, 32)]
@@ -259,7 +260,6 @@ fn damaged_programs_are_explained() {
 
         let address = table + if is_64 { 24 } else { 12 };
         let count = if is_64 { 56 } else { 44 };
-        type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
         let damages: &[(&str, Damage<'_>, &[&str])] = &[
             ("no magic", &|b| b[0] = 0, &["FIT030"]),
             ("big-endian", &|b| b[5] = 2, &["FIT030"]),
@@ -269,8 +269,14 @@ fn damaged_programs_are_explained() {
             ("data cut", &|b| b.truncate(b.len() - 1), &["FIT031"]),
             (
                 "one over the other",
-                &|b| b[address + size..address + size + 4].copy_from_slice(&0x4_0fff_u32.to_le_bytes()),
+                &|b| b[address + size..address + size + 4].copy_from_slice(&0x4_0003_u32.to_le_bytes()),
                 &["FIT032"],
+            ),
+            // Memory that the program clears may lie over another segment.
+            (
+                "cleared over the other",
+                &|b| b[address + size..address + size + 4].copy_from_slice(&0x4_0004_u32.to_le_bytes()),
+                &[],
             ),
             // What follows the table is no segment.
             ("too many", &|b| b[count] = 65, &["FIT033", "FIT030"]),

@@ -162,6 +162,8 @@ struct Piece<'a> {
     data: Cow<'a, [u8]>,
     /// Addresses that it occupies.
     memory: Option<std::ops::Range<u64>>,
+    /// Of which part it is. Those of one program may share memory that it clears itself.
+    part: &'static str,
 }
 
 /// Plans a FIT.
@@ -275,7 +277,7 @@ fn u_boot<'a>(parts: &Parts<'a>, options: &Options, load: u32) -> Piece<'a> {
     }
     let start = u64::from(load);
     let memory = Some(start..start.saturating_add(parts.u_boot.len() as u64));
-    Piece { node, name: name.to_owned(), data: parts.u_boot.into(), memory }
+    Piece { node, name: name.to_owned(), data: parts.u_boot.into(), memory, part: "U-Boot" }
 }
 
 /// The first error of a report about a part.
@@ -301,7 +303,7 @@ fn read_elf(what: &str, bytes: &[u8], machine: u16) -> Result<Elf, Error> {
 }
 
 fn segments<'a>(
-    what: &str,
+    what: &'static str,
     elf: &Elf,
     bytes: &'a [u8],
     mut node: impl FnMut(usize, u32) -> Node,
@@ -318,6 +320,7 @@ fn segments<'a>(
             node,
             data: segment.bytes(bytes).unwrap_or_default().into(),
             memory: Some(segment.memory_range()),
+            part: what,
         });
     }
     Ok(pieces)
@@ -383,7 +386,7 @@ fn tee_pieces<'a>(parts: &Parts<'a>, form: Form) -> Result<Vec<Piece<'a>>, Error
     }
     let start = u64::from(load);
     let memory = Some(start..start.saturating_add(data.len() as u64));
-    Ok(vec![Piece { name: node.name.clone(), node, data: data.into(), memory }])
+    Ok(vec![Piece { name: node.name.clone(), node, data: data.into(), memory, part: "OP-TEE" }])
 }
 
 /// What OP-TEE's header says: the program and its address. A file without the header is the program.
@@ -433,7 +436,7 @@ fn strip_header(bytes: &[u8]) -> Result<(&[u8], Option<u32>), Error> {
 fn refuse_overlaps(pieces: &[Piece<'_>]) -> Result<(), Error> {
     for (index, second) in pieces.iter().enumerate() {
         let Some(range) = &second.memory else { continue };
-        for first in pieces.iter().take(index) {
+        for first in pieces.iter().take(index).filter(|first| first.part != second.part) {
             if let Some(other) =
                 first.memory.as_ref().filter(|other| range.start < other.end && other.start < range.end)
             {
@@ -482,7 +485,13 @@ fn tree_pieces<'a>(parts: &Parts<'a>, form: Form) -> Result<Vec<Piece<'a>>, Erro
                 .with(Property::text("arch", arch(parts.soc)))
                 .with(Property::text("compression", "none"))
         };
-        pieces.push(Piece { name: node.name.clone(), node, data: tree.bytes.into(), memory: None });
+        pieces.push(Piece {
+            name: node.name.clone(),
+            node,
+            data: tree.bytes.into(),
+            memory: None,
+            part: "device tree",
+        });
     }
     Ok(pieces)
 }

@@ -1,6 +1,11 @@
 //! What `inspect` says to programs.
 
-use rkboot::{AnyBlock, BootFile, BootFileKind, Fit, IdBlock, IdBlockV1, idblock::DdrInfo, trim};
+use rkboot::{
+    AnyBlock, BootFile, BootFileKind, Fit, IdBlock, IdBlockV1,
+    fit::{Hash, Signature},
+    idblock::DdrInfo,
+    trim,
+};
 use serde_json::{Value, json};
 
 use crate::text::{check, start, tail};
@@ -79,6 +84,22 @@ fn ddr_value(ddr: &DdrInfo) -> Value {
     })
 }
 
+fn hashes(hashes: &[Hash]) -> Vec<Value> {
+    hashes.iter().map(|hash| json!({ "algorithm": hash.algorithm, "state": hash.status.name() })).collect()
+}
+
+fn signatures(signatures: &[Signature]) -> Vec<Value> {
+    let value = |signature: &Signature| {
+        json!({
+            "algorithm": signature.algorithm,
+            "key": signature.key,
+            "images": signature.images,
+            "signed": signature.is_signed,
+        })
+    };
+    signatures.iter().map(value).collect()
+}
+
 fn fit_value(fit: &Fit, at: u64) -> Value {
     let images = fit.images.iter().map(|image| {
         json!({
@@ -90,8 +111,10 @@ fn fit_value(fit: &Fit, at: u64) -> Value {
             "entry": image.entry,
             "offset": image.data.as_ref().map(|(_, range)| range.start),
             "size": image.data.as_ref().map(|(_, range)| range.end - range.start),
-            "hashes": image.hashes.iter().map(|hash| json!({ "algorithm": hash.algorithm, "state": hash.status.name() }))
-                .collect::<Vec<_>>(),
+            "hashes": hashes(&image.hashes),
+            "unpacked_size": image.unpacked_size,
+            "digests": hashes(&image.digests),
+            "signatures": signatures(&image.signatures),
         })
     });
     let configurations = fit.configurations.iter().map(|configuration| {
@@ -103,6 +126,7 @@ fn fit_value(fit: &Fit, at: u64) -> Value {
             "kernel": configuration.kernel,
             "fdt": configuration.fdt,
             "dangling": configuration.dangling,
+            "signatures": signatures(&configuration.signatures),
         })
     });
     json!({

@@ -114,8 +114,18 @@ fn render_fit(fit: &Fit, at: u64, text: &mut String) {
 }
 
 fn hashes(image: &Image) -> String {
-    image.hashes.iter().fold(String::new(), |mut text, hash| {
+    let mut text = String::new();
+    for hash in &image.hashes {
         let _ = write!(text, ", {} {}", hash.algorithm, hash.status.name());
-        text
-    })
+    }
+    if let Some(size) = image.unpacked_size {
+        let _ = write!(text, ", unpacks to {size} bytes");
+    }
+    for digest in &image.digests {
+        let _ = write!(text, ", {} of that {}", digest.algorithm, digest.status.name());
+    }
+    for signature in &image.signatures {
+        let _ = write!(text, ", {}", if signature.is_signed { "signed" } else { "not signed" });
+    }
+    text
 }
