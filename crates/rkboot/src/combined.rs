@@ -25,10 +25,15 @@
 
 use imgcore::{Report, Severity};
 
-use crate::{Assembly, BootFileKind, Error, ErrorKind, FIT_OFFSET, IDBLOCK_OFFSET, Soc, examine, fit::Fit, idblock};
+use crate::{
+    Assembly, BootFileKind, Error, ErrorKind, FIT_OFFSET, IDBLOCK_OFFSET, Soc, examine, fit::Fit, idblock, util::SECTOR,
+};
 
 /// `CONFIG_SPL_PAD_TO` of Rockchip boards: the FIT's sector on the card, counted from that of the idblock.
 pub const PAD_TO: u64 = FIT_OFFSET - IDBLOCK_OFFSET;
+
+/// No card or flash has its FIT as far behind the idblock as this.
+const PLACE_MAX: u64 = 256 * 1024 * 1024;
 
 /// `CONFIG_SPL_FIT_IMAGE_KB` and `CONFIG_SPL_FIT_IMAGE_MULTIPLE` of the vendor's U-Boot: size and count of its slots.
 pub const SLOT: u64 = 2 * 1024 * 1024;
@@ -71,7 +76,7 @@ pub fn plan<'a>(idblock: &'a [u8], fit: &'a [u8], options: &CardOptions) -> Resu
     }
     let mut file = Assembly::new();
     file.push("idblock", idblock);
-    finish(file, fit, options.pad_to, options.limit)
+    finish(file, fit, options.pad_to, options.limit, None)
 }
 
 /// Plans `u-boot-rockchip-spi.bin`: the idblock as the BootROM of the SoC reads it from flash, ones, the FIT. It
@@ -102,7 +107,7 @@ pub fn plan_spi<'a>(soc: Soc, idblock: &'a [u8], fit: &'a [u8], options: &SpiOpt
             return Err(bad("the idblock", problem));
         }
     }
-    finish(file, fit, fit_offset, options.flash_size)
+    finish(file, fit, fit_offset, options.flash_size, Some(soc))
 }
 
 /// Plans the vendor's `uboot.img`: `copies` slots of `slot` bytes, the FIT with zeros behind it in each.
@@ -125,17 +130,46 @@ pub fn plan_slots(fit: &[u8], slot: u64, copies: u32) -> Result<Assembly<'_>, Er
     Ok(file)
 }
 
-fn finish<'a>(mut file: Assembly<'a>, fit: &'a [u8], at: u64, limit: Option<u64>) -> Result<Assembly<'a>, Error> {
+fn finish<'a>(
+    mut file: Assembly<'a>,
+    fit: &'a [u8],
+    at: u64,
+    limit: Option<u64>,
+    soc: Option<Soc>,
+) -> Result<Assembly<'a>, Error> {
     check_fit(fit)?;
     if file.size() > at {
         return Err(ErrorKind::NoRoom { what: "the idblock", end: file.size(), next: "the FIT", start: at }.into());
     }
+    if !at.is_multiple_of(SECTOR) {
+        return Err(bad(
+            "the place of the FIT",
+            format!("{at:#x} is no multiple of {SECTOR}: SPLs read whole sectors"),
+        ));
+    }
+    let size = at.saturating_add(fit.len() as u64);
+    if let Some(limit) = limit.filter(|limit| size > *limit) {
+        return Err(too_large("the file", size, limit));
+    }
+    if at > PLACE_MAX {
+        return Err(too_large("what lies in front of the FIT", at, PLACE_MAX));
+    }
     file.fill_to(at, 0xff);
     file.push("FIT", fit);
-    match limit.filter(|limit| file.size() > *limit) {
-        Some(limit) => Err(too_large("the file", file.size(), limit)),
-        None => Ok(file),
-    }
+    self_check(&file, at, soc)?;
+    Ok(file)
+}
+
+/// What was put together is found again where it was put.
+fn self_check(file: &Assembly<'_>, at: u64, soc: Option<Soc>) -> Result<(), Error> {
+    let (found, report) = examine(&file.to_bytes(), soc);
+    let finding = match found.kind {
+        BootFileKind::Combined { fit_range, .. } if fit_range.start == at => {
+            report.iter().find(|finding| finding.severity == Severity::Error).map(ToString::to_string)
+        }
+        other => Some(format!("the FIT is not found again at {at:#x}: {}", other.describe())),
+    };
+    finding.map_or(Ok(()), |finding| Err(ErrorKind::SelfCheck { finding }.into()))
 }
 
 fn bad(what: &str, problem: impl Into<String>) -> Error {

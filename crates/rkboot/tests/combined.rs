@@ -85,6 +85,8 @@ fn every_refusal_says_why() {
             CardOptions { pad_to: 0x3_8000, limit: None },
             "the idblock ends at byte 0x61800, but the FIT starts at 0x38000",
         ),
+        (&small, &fit, CardOptions { pad_to: 0x3_8001, limit: None }, "0x38001 is no multiple of 512"),
+        (&small, &fit, CardOptions { pad_to: 1 << 40, limit: None }, "what lies in front of the FIT has 1099511627776"),
         (&fit, &fit, default, "the idblock: it is no idblock: FIT"),
         (&small, &small, default, "the FIT: no FIT"),
         (&small, &damaged, default, "hash of image image-2 is wrong"),
