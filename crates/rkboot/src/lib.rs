@@ -47,6 +47,7 @@ mod bootfile;
 pub mod coding;
 pub mod combined;
 pub mod ddr_params;
+mod draw;
 pub mod dtbo_table;
 pub mod elf;
 mod error;
@@ -65,7 +66,8 @@ mod soc;
 mod util;
 
 pub use assembly::Assembly;
-pub use bootfile::{BootFile, BootFileKind, FIT_OFFSET, IDBLOCK_OFFSET, examine, ranges, trim};
+pub use bootfile::{BootFile, BootFileKind, FIT_OFFSET, IDBLOCK_OFFSET, examine, parts, ranges, trim};
+pub use draw::draw;
 pub use error::{Error, ErrorKind};
 pub use facts::facts;
 pub use fit::Fit;

@@ -10,12 +10,14 @@
 mod examine;
 mod foreign;
 mod other;
+mod parts;
 mod place;
 
 use std::ops::Range;
 
 pub use examine::examine;
 pub(crate) use examine::{find_fit, first_stage_base, fit_copies};
+pub use parts::parts;
 pub use place::{ranges, trim};
 
 use crate::{

@@ -33,10 +33,11 @@
 use std::ops::Range;
 
 use imgcore::{Finding, Report};
-use sha2::{Digest as _, Sha256};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
 use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout, Unaligned, little_endian::U32};
 
-use super::{Slot, behind, sha1::sha1, slot_starts, slots};
+use super::{Slot, behind, slot_starts, slots};
 use crate::{
     Error, ErrorKind,
     coding::crc32_rk,
@@ -269,12 +270,8 @@ fn check_hash(header: &Header, data: &[u8], report: &mut Report) -> Check {
             );
             return Check::Unchecked;
         }
-        20 => (sha1(&pieces).to_vec(), header.hash.get(..20)),
-        32 => {
-            let mut hasher = Sha256::new();
-            pieces.iter().for_each(|piece| hasher.update(piece));
-            (hasher.finalize().to_vec(), header.hash.get(..32))
-        }
+        20 => (digest::<Sha1>(&pieces), header.hash.get(..20)),
+        32 => (digest::<Sha256>(&pieces), header.hash.get(..32)),
         other => {
             report.push(
                 Finding::error(
@@ -296,6 +293,12 @@ fn check_hash(header: &Header, data: &[u8], report: &mut Report) -> Check {
             .help("the miniloader refuses this copy; fetch the file again"),
     );
     Check::Wrong
+}
+
+fn digest<H: Digest>(pieces: &[&[u8]]) -> Vec<u8> {
+    let mut hasher = H::new();
+    pieces.iter().for_each(|piece| hasher.update(piece));
+    hasher.finalize().to_vec()
 }
 
 fn check_slots(bytes: &[u8], image: &LoaderImage, report: &mut Report) {

@@ -12,7 +12,6 @@
 )]
 
 pub mod loader_image;
-mod sha1;
 pub mod trust;
 
 use std::ops::Range;

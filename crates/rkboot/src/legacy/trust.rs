@@ -30,10 +30,11 @@
 use std::ops::Range;
 
 use imgcore::{Finding, Report};
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout, Unaligned, little_endian::U32};
 
-use super::{Slot, behind, sha1::sha1, slot_starts, slots};
+use super::{Slot, behind, slot_starts, slots};
 use crate::{
     idblock::Check,
     rules,
@@ -403,7 +404,7 @@ fn check_hash(kind: HashKind, data: &[u8], stored: &[u8; 32]) -> Check {
         // The packer knows the kind and computes SHA-256 for it nevertheless.
         HashKind::Sha160 => {
             let (hash, rest) = stored.split_at(20);
-            (hash == sha1(&[data]) && is_fill(rest)) || sha256() == *stored
+            (hash == <[u8; 20]>::from(Sha1::digest(data)) && is_fill(rest)) || sha256() == *stored
         }
         HashKind::Sha256Swapped => {
             let mut hasher = Sha256::new();

@@ -19,7 +19,7 @@ use crate::{
 
 Exit code 1 says that there is a finding at error level: a board would not start from the file.")]
 pub(crate) struct Inspect {
-    /// idbloader.img, u-boot.itb, uboot.img, u-boot-rockchip.bin
+    /// idbloader.img, u-boot.itb, uboot.img, u-boot-rockchip.bin, MiniLoaderAll.bin, trust.img, dtbo.img, parameter.txt
     file: PathBuf,
     /// Also check what the BootROM of this SoC takes
     #[arg(long)]

@@ -4,11 +4,14 @@ use rkboot::{
     AnyBlock, BootFile, BootFileKind, Fit, IdBlock, IdBlockV1,
     fit::{Hash, Signature},
     idblock::DdrInfo,
-    trim,
+    parts, trim,
 };
 use serde_json::{Value, json};
 
-use crate::text::{check, start, tail};
+use crate::{
+    json_other,
+    text::{check, start, tail},
+};
 
 pub(crate) fn result(file: &BootFile, bytes: &[u8]) -> Value {
     let mut value = json!({
@@ -31,8 +34,13 @@ pub(crate) fn result(file: &BootFile, bytes: &[u8]) -> Value {
             }
             value["fit"] = fit_value(fit, fit_range.start);
         }
-        _ => {}
+        other => json_other::add(other, &mut value),
     }
+    value["parts"] = parts(file)
+        .sorted()
+        .iter()
+        .map(|part| json!({ "name": part.owner, "start": part.range.start, "end": part.range.end }))
+        .collect();
     value
 }
 

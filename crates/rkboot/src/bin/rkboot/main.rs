@@ -3,12 +3,16 @@
 mod build;
 mod build_fit;
 mod ddr;
+mod explain;
 mod extract;
 mod files;
 mod flow;
 mod inspect;
 mod json;
+mod json_other;
 mod text;
+mod text_other;
+mod verify;
 
 use std::{
     io::{self, Write as _},
@@ -27,6 +31,7 @@ use serde_json::{Value, json};
     after_help = "Examples:
   rkboot inspect idbloader.img
   rkboot inspect u-boot-rockchip.bin --soc rk3588s --json
+  rkboot verify u-boot.itb
   rkboot build idbloader --soc rk3588 --ddr rk3588_ddr_v1.18.bin --spl u-boot-spl.bin -o idbloader.img
   rkboot build fit --soc rk3588 --u-boot u-boot-nodtb.bin --dtb board.dtb --bl31 bl31.elf -o u-boot.itb
 
@@ -44,6 +49,8 @@ struct Cli {
 enum Command {
     /// Recognise a boot file, check it and say what it holds
     Inspect(inspect::Inspect),
+    /// Check a boot file: one line if it is sound, else what is wrong
+    Verify(verify::Verify),
     /// Tell what a boot chain starts: EFI, extlinux, scripts, Android, from which media, with which device tree
     Flow(flow::Flow),
     /// Show the parameters of DDR init code, and set the UART that it prints to
@@ -74,6 +81,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let name = match &cli.command {
         Command::Inspect(_) => "inspect",
+        Command::Verify(_) => "verify",
         Command::Flow(_) => "flow",
         Command::Ddr(_) => "ddr",
         Command::Extract(_) => "extract",
@@ -108,6 +116,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<Outcome, Failure> {
     match command {
         Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
         Command::Flow(arguments) => flow::run(arguments),
         Command::Ddr(arguments) => ddr::run(arguments),
         Command::Extract(arguments) => extract::run(arguments),
