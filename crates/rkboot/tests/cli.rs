@@ -281,3 +281,39 @@ fn builds_a_fit_and_files_of_both_stages() {
         assert!(help.contains("Example") && help.contains("Exit codes:"), "{help}");
     }
 }
+
+#[test]
+fn verify_is_one_line_for_a_sound_file_and_the_findings_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("idbloader.img").display().to_string();
+    let parts = rkboot::idblock::Parts { soc: rkboot::Soc::Rk3588, init: &[1; 3000], boot: Some(&[2; 3000]) };
+    let mut block = rkboot::idblock::build(&parts).unwrap();
+    std::fs::write(&file, &block).unwrap();
+    let sound = rkboot(&["verify", &file]);
+    assert_eq!(
+        (sound.status.code(), text(&sound.stdout).as_str()),
+        (Some(0), "idbloader.img: idblock v2, sound\n"),
+        "{sound:?}"
+    );
+    assert_eq!(rkboot(&["verify", &file, "--soc", "rk3399"]).status.code(), Some(1));
+
+    block[2048] ^= 1;
+    std::fs::write(&file, &block).unwrap();
+    let damaged = rkboot(&["verify", &file]);
+    assert_eq!(damaged.status.code(), Some(1));
+    assert!(text(&damaged.stdout).starts_with("error[IDB009]"), "{damaged:?}");
+    let value: serde_json::Value = serde_json::from_slice(&rkboot(&["verify", &file, "--json"]).stdout).unwrap();
+    assert_eq!((&value["command"], &value["ok"]), (&"verify".into(), &false.into()));
+    assert_eq!(value["result"]["parts"][1]["name"], "image 1 (DDR init)");
+    assert_eq!(rkboot(&["verify", "/nonexistent"]).status.code(), Some(3));
+
+    // A loader file is sound, and still nothing for a card.
+    let loader = rkboot::loader::sample(&rkboot::idblock::build(&parts).unwrap());
+    std::fs::write(&file, &loader).unwrap();
+    let seen = rkboot(&["verify", &file]);
+    assert_eq!(seen.status.code(), Some(0));
+    assert!(text(&seen.stdout).starts_with("warning[BOT002]"), "{seen:?}");
+    let value: serde_json::Value = serde_json::from_slice(&rkboot(&["inspect", &file, "--json"]).stdout).unwrap();
+    assert_eq!(value["result"]["loader"]["soc"], "rk3588");
+    assert_eq!(value["result"]["loader"]["flash_idblock"]["header_hash"], "valid");
+}
