@@ -12,7 +12,8 @@ use crate::{
 /// What a file is.
 #[derive(Debug)]
 pub struct Inspected {
-    /// Its kind in a word: `disk`, `idb-v2`, `fit`, `fdt`, `dtbo-table`, `uki`, `oci`.
+    /// Its kind in a word: `disk`, `idb-v1`, `idb-v2`, `fit`, `loader`, `trust`, `fdt`, `dtbo-table`, `uki`, `oci`, and
+    /// the further ones of [`rkboot::facts`].
     pub kind: &'static str,
     /// Size in bytes, after decompression.
     pub size: u64,
@@ -49,6 +50,7 @@ pub fn inspect(path: &Path) -> Result<Inspected> {
     if starts(512, b"EFI PART")
         || starts(4096, b"EFI PART")
         || (starts(510, &[0x55, 0xaa]) && head.get(450) == Some(&0xee))
+        || has_boot_area(data.as_ref())?
     {
         let examined = verify::examine(data.as_ref(), None)?;
         let mut facts = rawimg::facts(data.as_ref());
@@ -96,43 +98,18 @@ pub fn inspect(path: &Path) -> Result<Inspected> {
         let (_, report) = dtbtool::scan(&bytes);
         return Ok(finish("fdt", size, dtbtool::facts(&bytes, 0), report.owned_by(&name, 0), None));
     }
-    if let Some(trees) = dtbo_trees(&bytes) {
-        let mut facts = Vec::new();
-        let mut report = Report::new();
-        for (offset, tree) in trees {
-            facts.extend(dtbtool::facts(tree, offset));
-            report.extend(dtbtool::scan(tree).1.owned_by(&name, offset));
-        }
-        return Ok(finish("dtbo-table", size, facts, report, None));
-    }
-    if rkboot::idblock::is_v1(&bytes) {
-        let (_, report) = rkboot::examine(&bytes, None);
-        return Ok(finish("idb-v1", size, Vec::new(), report.owned_by(&name, 0), None));
-    }
     Err(unknown(&name))
 }
 
-/// The trees of an Android table of device-tree overlays, with their offsets: a big-endian header of 32 bytes (magic,
-/// size, header size, entry size, count, offset of the entries), then entries that begin with size and offset.
-fn dtbo_trees(bytes: &[u8]) -> Option<Vec<(u64, &[u8])>> {
-    const MAGIC: u32 = 0xd7b7_ab1e;
-    /// Vendor tables have a handful.
-    const MOST: u32 = 4096;
-    let word = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?));
-    if word(0)? != MAGIC {
-        return None;
+/// Whether an idblock lies where a BootROM looks for it: a disk that has lost its table, or has another. What is not
+/// larger than SPI flash is a boot file.
+fn has_boot_area(disk: &dyn ReadAt) -> Result<bool> {
+    let mut head = [0; 512];
+    if disk.size() <= LIMIT {
+        return Ok(false);
     }
-    let (entry_size, count, entries) = (word(12)?, word(16)?, word(20)?);
-    let mut trees = Vec::new();
-    for index in 0..count.min(MOST) {
-        let at = usize::try_from(entries.checked_add(index.checked_mul(entry_size)?)?).ok()?;
-        let (Some(size), Some(offset)) = (word(at), word(at.checked_add(4)?)) else { break };
-        let (start, size) = (usize::try_from(offset).ok()?, usize::try_from(size).ok()?);
-        if let Some(tree) = start.checked_add(size).and_then(|end| bytes.get(start..end)) {
-            trees.push((u64::from(offset), tree));
-        }
-    }
-    Some(trees)
+    disk.read_exact_at(rkboot::IDBLOCK_OFFSET, &mut head)?;
+    Ok(rkboot::idblock::is_v2(&head) || rkboot::idblock::is_v1(&head))
 }
 
 fn uki_facts(image: &talosimg::uki::Uki) -> Vec<Fact> {
@@ -153,7 +130,10 @@ fn uki_facts(image: &talosimg::uki::Uki) -> Vec<Fact> {
 
 fn unknown(name: &str) -> Error {
     Error::usage(format!("{name}: of no kind that is known here"))
-        .or_help("known: disk image, idblock, FIT, device tree, EFI program, overlay archive; raw, .xz, .zst or .gz")
+        .or_help(
+        "known: disk image, idblock, FIT, loader file, LOADER and BL3X images, device tree, table of overlays, EFI program, \
+         overlay archive; raw, .xz, .zst or .gz",
+    )
 }
 
 fn finish(kind: &'static str, size: u64, facts: Vec<Fact>, report: Report, text: Option<String>) -> Inspected {
