@@ -100,6 +100,41 @@ fn fact() -> Value {
     object(&json!({ "kind": string(), "offset": count(), "field": string(), "value": string() }))
 }
 
+/// What `boards` lists.
+fn boards() -> Value {
+    let row = object(&json!({
+        "name": string(),
+        "soc": nullable(&string()),
+        "title": nullable(&string()),
+        "vendor": nullable(&string()),
+        "boot": list(&string()),
+        "spi": nullable(&string()),
+        "upstream": nullable(&string()),
+    }));
+    object(&json!({ "boards": list(&row) }))
+}
+
+/// What `boards show` says. `board` is the board file itself, its keys as docs/boards.md has them.
+fn board() -> Value {
+    let write = json!({ "type": "array", "prefixItems": [count(), string()], "minItems": 2, "maxItems": 2 });
+    let installer = object(&json!({
+        "name": string(),
+        "kernelArgs": list(&string()),
+        "partitionOffset": count(),
+        "esp": list(&string()),
+        "writes": list(&write),
+    }));
+    object(&json!({
+        "board": { "type": "object", "required": ["name", "boot"] },
+        "talos": string(),
+        "bootloader": { "enum": ["grub", "sd-boot"] },
+        "size": count(),
+        "scenario": nullable(&string()),
+        "layout": list(&range()),
+        "installer": nullable(&installer),
+    }))
+}
+
 /// File names and texts of the schemas: one for each command, one for `build.json`.
 pub fn schemas() -> Vec<(String, String)> {
     let built = object(&json!({
@@ -114,7 +149,7 @@ pub fn schemas() -> Vec<(String, String)> {
     let results = [
         ("image", built.clone()),
         ("overlay", built),
-        ("boards", json!({ "type": "object" })),
+        ("boards", json!({ "anyOf": [boards(), board()] })),
         (
             "verify",
             json!({ "type": "object", "required": ["kind"], "properties": { "kind": { "enum": ["disk", "oci"] }, "layout": list(&range()) } }),

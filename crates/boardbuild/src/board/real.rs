@@ -107,7 +107,6 @@ fn the_trees_that_are_here_fit_their_boards() {
             compatible: dtb.compatible.clone(),
             require: dtb.require.clone(),
             file_name: Some(dtb.path.clone()),
-            ..Default::default()
         };
         let report = dtbtool::check_board(&tree, &expectations);
         let errors: Vec<_> = report
