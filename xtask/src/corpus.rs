@@ -13,8 +13,8 @@ pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Error> {
     for (path, bytes) in demo::files()? {
         let name = path.rsplit('/').next().unwrap_or(path);
         let targets: &[&str] = match name {
-            "idbloader.img" => &["idblock", "bootfile"],
-            "u-boot.itb" => &["fit", "bootfile", "fdt"],
+            "idbloader.img" => &["idblock", "bootfile", "extract"],
+            "u-boot.itb" => &["fit", "bootfile", "fdt", "flow", "extract"],
             "rk3588s-demo.dtb" => &["fdt", "dtc_checks"],
             "vmlinuz" => &["kernel"],
             "systemd-stub.efi" => &["uki"],
@@ -38,7 +38,10 @@ pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Error> {
     }
     files.push(("fat/volume".to_owned(), volume().map_err(|error| fault(&error))?));
     files.push(("elf/program".to_owned(), program()));
+    let words = [0x1234_5678_u32, 5, 0x0106_0000, 0, 0, 0x0107_0000, 0x2016_e360, 1, 2];
+    files.push(("ddr_params/words".to_owned(), words.map(u32::to_le_bytes).concat()));
     for (target, text) in [
+        ("flow", FLOW),
         ("cmdline", "console=tty0 a=1 a=2 slab_nomerge= b"),
         (
             "overlay",
@@ -49,6 +52,10 @@ pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Error> {
     }
     Ok(files)
 }
+
+/// What tells of a U-Boot: its banner, names of boot methods, the default environment.
+const FLOW: &str = "\0U-Boot 2026.01 (Jan 01 2026 - 00:00:00 +0000)\0bootmeth_efi\0BOOTAA64.EFI\0ubootefi.var\0\
+    bootcmd=bootflow scan\0baudrate=1500000\0boot_targets=mmc1 mmc0\0fdtfile=rockchip/rk3588-a.dtb\0\0";
 
 /// A disk as small as a table with two partitions can be.
 fn disk() -> Result<Extents, rawimg::Error> {

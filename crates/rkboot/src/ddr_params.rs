@@ -99,8 +99,8 @@ pub fn parse(bytes: &[u8]) -> (Option<DdrParams>, Report) {
         return (None, report);
     };
     // Code may hold the number as well: the first tag with an index that makes sense is the one.
-    let places = tags().take(MAX_ATTEMPTS).map(|(_, index)| index.saturating_mul(4));
-    if let Some(found) = places.filter_map(|at| read(bytes, at)).next() {
+    let mut places = tags().take(MAX_ATTEMPTS).map(|(_, index)| index.saturating_mul(4));
+    if let Some(found) = places.find_map(|at| read(bytes, at)) {
         let end = found.sections.iter().map(|section| section.range.end).max().unwrap_or(0);
         if end > bytes.len() as u64 {
             report.push(

@@ -37,10 +37,17 @@
 //!
 //! Signatures are reported, not checked. Legacy formats (`LOADER`, `BL3X`) and loader files are named, not read.
 //!
+//! # What else it tells
+//!
+//! [`flow`]: what a second stage starts and whether an image carries that. [`extract`]: the boot files out of a whole
+//! disk. [`identity`] and [`pairing`]: which published blobs a file holds, and whether they go together. [`ddr_params`]:
+//! the UART that DDR init code prints to.
+//!
 //! # Features
 //!
 //! `codecs` (on by default) unpacks gzip, LZMA and zstd images of FITs to check their digests; without it a finding says
-//! that they are not checked. `cli` builds the program `rkboot` (`rkboot inspect`, `rkboot build`).
+//! that they are not checked. `cli` builds the program `rkboot` (`rkboot inspect`, `rkboot flow`, `rkboot extract`, `rkboot
+//! ddr`, `rkboot build`).
 
 mod assembly;
 mod bootfile;

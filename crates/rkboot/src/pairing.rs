@@ -44,8 +44,8 @@ pub fn check(first: &[u8], second: &[u8]) -> Report {
         return Report::new();
     };
     let tree = flow::abilities(second).0.and_then(|found| found.tree);
-    let told = tree.iter().flat_map(|tree| &tree.compatible);
-    let soc = told.filter_map(|text| Soc::from_name(text.strip_prefix("rockchip,")?)).next();
+    let mut told = tree.iter().flat_map(|tree| &tree.compatible);
+    let soc = told.find_map(|text| Soc::from_name(text.strip_prefix("rockchip,")?));
     judge(&ddr, &bl31, slice(second, &bl31.range), soc)
 }
 

@@ -135,6 +135,17 @@ fn spi_flash_and_combined_files_are_taken_apart() {
     }
 }
 
+/// A card that cannot be read.
+struct Broken;
+impl imgcore::ReadAt for Broken {
+    fn size(&self) -> u64 {
+        1 << 20
+    }
+    fn read_at(&self, _: u64, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::Error::other("worn out"))
+    }
+}
+
 #[test]
 fn what_is_missing_or_damaged_is_said() {
     assert_eq!(codes(&extract::plan(&[0_u8; 4096][..], &[]).1), ["BOT020"]);
@@ -155,15 +166,6 @@ fn what_is_missing_or_damaged_is_said() {
     let codes = codes(&extract::plan(disk.as_slice(), &[partition]).1);
     assert!(codes.contains(&"BOT025") && codes.contains(&"FIT006"), "{codes:?}");
 
-    struct Broken;
-    impl imgcore::ReadAt for Broken {
-        fn size(&self) -> u64 {
-            1 << 20
-        }
-        fn read_at(&self, _: u64, _: &mut [u8]) -> std::io::Result<usize> {
-            Err(std::io::Error::other("worn out"))
-        }
-    }
     let codes: Vec<_> = extract::plan(&Broken, &[]).1.iter().map(|finding| finding.code).collect();
     assert_eq!(codes, ["BOT021", "BOT020"]);
 }

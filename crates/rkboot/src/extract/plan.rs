@@ -16,7 +16,7 @@ use crate::{
     ErrorKind, FIT_OFFSET, HeaderVersion, IDBLOCK_OFFSET, examine, fit, flow,
     idblock::{self, AnyBlock},
     loader, rules, trim,
-    util::{SECTOR, quote, sector_end, slice, tail},
+    util::{SECTOR, sector_end, slice, tail},
 };
 
 /// Boot files lie in the first 32 MiB: trust images at 12 MiB are the last.
@@ -76,7 +76,7 @@ fn nothing() -> Finding {
 /// The idblock that a loader file writes to flash, put together and unscrambled.
 fn out_of_loader(file: &[u8], pieces: &mut Vec<Piece>, report: &mut Report) {
     let (found, findings) = loader::parse(file);
-    pass(findings, 0, "the loader file", report);
+    pass(&findings, 0, "the loader file", report);
     let built = found.as_ref().and_then(|found| {
         if let Some(block) = found.idblock(file) {
             return Some((block, "idblock v2, out of a loader file"));
@@ -192,7 +192,7 @@ fn first_stage(window: &[u8], border: u64, pieces: &mut Vec<Piece>, report: &mut
         (_, true) => "idblock v2, spread for SPI flash",
     };
     let (_, findings) = examine(slice(area, &(0..length)), None);
-    pass(findings, at, "idbloader.img", report);
+    pass(&findings, at, "idbloader.img", report);
     // Copies lie behind the block in the area that belongs to no one else.
     let whole = examine(area, None).0;
     let copies = (whole.copies.len() > 1).then_some((whole.copies.len(), whole.copies_equal));
@@ -271,7 +271,7 @@ fn second_stage<R: ReadAt + ?Sized>(
         found = at.map(|at| (at, area(at), None));
     }
     let Some((at, bytes, partition)) = found else { return };
-    let Some((length, trimmed, kind)) = measure(&bytes, at, "the second stage", report) else { return };
+    let (length, trimmed, kind) = measure(&bytes, at, "the second stage", report);
     let is_loader = bytes.starts_with(b"LOADER  ");
     let parsed = fit::parse(&bytes).0;
     let vendor = is_loader || parsed.as_ref().is_some_and(|fit| fit.declared_size.is_some());
@@ -331,18 +331,18 @@ fn trust<R: ReadAt + ?Sized>(
         place = Some((TRUST_OFFSET, slice(raw, &(0..MAX_PIECE)).to_vec(), None));
     }
     let Some((at, bytes, partition)) = place else { return };
-    let Some((length, trimmed, kind)) = measure(&bytes, at, "the trust image", report) else { return };
+    let (length, trimmed, kind) = measure(&bytes, at, "the trust image", report);
     let mut made = piece("trust.img", Role::Trust, at, slice(&bytes, &(0..length)).to_vec(), kind, Vec::new(), trimmed);
     made.partition = partition;
     pieces.push(made);
 }
 
 /// How much of the bytes is meant, what was left out, and what it is.
-fn measure(bytes: &[u8], at: u64, what: &str, report: &mut Report) -> Option<(u64, Option<String>, &'static str)> {
+fn measure(bytes: &[u8], at: u64, what: &str, report: &mut Report) -> (u64, Option<String>, &'static str) {
     let whole = bytes.len() as u64;
     let (file, findings) = examine(bytes, None);
     let name = if what.ends_with("stage") { "u-boot.itb" } else { "trust.img" };
-    pass(findings, at, name, report);
+    pass(&findings, at, name, report);
     let copies = (file.copies.len() > 1).then_some((file.copies.len(), file.copies_equal));
     let length = match trim(&file) {
         Ok(length) => length,
@@ -362,7 +362,7 @@ fn measure(bytes: &[u8], at: u64, what: &str, report: &mut Report) -> Option<(u6
             sector_end(slot.max(file.content_end)).min(whole)
         }
     };
-    Some((length, explain(copies, whole, length), file.kind.describe()))
+    (length, explain(copies, whole, length), file.kind.describe())
 }
 
 fn explain(copies: Option<(usize, bool)>, area: u64, length: u64) -> Option<String> {
@@ -376,13 +376,13 @@ fn explain(copies: Option<(usize, bool)>, area: u64, length: u64) -> Option<Stri
 }
 
 /// What is wrong with a piece concerns whoever uses it.
-fn pass(findings: Report, at: u64, name: &str, report: &mut Report) {
+fn pass(findings: &Report, at: u64, name: &str, report: &mut Report) {
     let kept = findings.iter().filter(|finding| {
         finding.severity > imgcore::Severity::Info
             && finding.code != rules::BOT_FOREIGN_DATA
             && finding.code != rules::IDB_FOREIGN_DATA
     });
-    report.extend(Report::from_iter(kept.cloned()).owned_by(name, at));
+    report.extend(kept.cloned().collect::<Report>().owned_by(name, at));
 }
 
 fn piece(
@@ -395,6 +395,5 @@ fn piece(
     trimmed: Option<String>,
 ) -> Piece {
     let digest = Digest::of(&bytes);
-    let versions = versions.iter().map(|version| quote(version)).collect();
     Piece { name, role, offset: Some(at), partition: None, bytes, digest, kind, versions, trimmed }
 }

@@ -138,7 +138,7 @@ fn from_fit(bytes: &[u8], at: u64, fit: &Fit, report: &mut Report) -> Abilities 
         && found.fdtfile.is_none()
         && fit.configurations.len() == 1
         && found.other_fdtfiles.is_empty()
-        && let Some(name) = described.filter(|name| name.ends_with(".dtb") && name.starts_with("rockchip/"))
+        && let Some(name) = described.filter(|name| is_tree_name(name))
         && name.len() <= 128
     {
         found.fdtfile = Some(quote(name));
@@ -231,6 +231,11 @@ struct Signs {
     fdtfiles: Vec<String>,
 }
 
+/// `rockchip/rk3588-rock-5b.dtb`, as U-Boot writes it: it compares case too.
+fn is_tree_name(text: &str) -> bool {
+    text.strip_prefix("rockchip/").and_then(|rest| rest.strip_suffix(".dtb")).is_some_and(|name| !name.is_empty())
+}
+
 /// Drivers of the environment by their names in U-Boot.
 const STORES: [(&str, &str); 6] = [
     ("nowhere", "nowhere"),
@@ -292,8 +297,7 @@ fn signs(body: &[u8], offset: u64, evidence: &mut Vec<Evidence>) -> Signs {
                 signs.stores.push(name);
             }
         }
-        if text.starts_with("rockchip/")
-            && text.ends_with(".dtb")
+        if is_tree_name(text)
             && text.len() <= 128
             && signs.fdtfiles.len() < MAX_NAMES
             && !signs.fdtfiles.iter().any(|known| known == text)

@@ -109,7 +109,10 @@ pub fn lookup(bytes: &[u8]) -> Vec<Known> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        fmt::Write as _,
+    };
 
     use super::*;
 
@@ -132,7 +135,7 @@ mod tests {
         for (template, contents) in lines {
             table += &template;
             for (version, size, digest) in contents {
-                table += &format!(" {version}:{size}:{digest}");
+                let _ = write!(table, " {version}:{size}:{digest}");
             }
             table.push('\n');
         }

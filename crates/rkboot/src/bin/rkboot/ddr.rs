@@ -116,7 +116,7 @@ fn code_of(bytes: &[u8]) -> (u64, &[u8]) {
     if !idblock::is_v2(bytes) {
         return (0, bytes);
     }
-    if let (BootFileKind::IdBlock(block), _) = (examine(bytes, None).0.kind, ()) {
+    if let BootFileKind::IdBlock(block) = examine(bytes, None).0.kind {
         for image in &block.images {
             let (Ok(start), Ok(end)) = (usize::try_from(image.range.start), usize::try_from(image.range.end)) else {
                 continue;

@@ -78,10 +78,10 @@ pub(crate) fn run(arguments: &Flow) -> Result<Outcome, Failure> {
         }
         let (found, findings) = flow::abilities(&bytes);
         report.extend(findings.owned_by(&name, 0));
-        if let Some(found) = found {
-            if second.replace((found, bytes, name)).is_some() {
-                return Err(usage("second"));
-            }
+        if let Some(found) = found
+            && second.replace((found, bytes, name)).is_some()
+        {
+            return Err(usage("second"));
         }
     }
     let mut made = None;

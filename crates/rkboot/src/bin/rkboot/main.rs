@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 use imgcore::Report;
 use serde_json::{Value, json};
 
-/// Look into Rockchip boot files, and make idblocks
+/// Look into Rockchip boot files, and make them
 #[derive(Debug, Parser)]
 #[command(
     name = "rkboot",
@@ -32,6 +32,8 @@ use serde_json::{Value, json};
   rkboot inspect idbloader.img
   rkboot inspect u-boot-rockchip.bin --soc rk3588s --json
   rkboot verify u-boot.itb
+  rkboot flow idbloader.img u-boot.itb --carries efi
+  rkboot extract armbian.img.xz -o boot/
   rkboot build idbloader --soc rk3588 --ddr rk3588_ddr_v1.18.bin --spl u-boot-spl.bin -o idbloader.img
   rkboot build fit --soc rk3588 --u-boot u-boot-nodtb.bin --dtb board.dtb --bl31 bl31.elf -o u-boot.itb
 
