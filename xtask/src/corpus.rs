@@ -40,12 +40,22 @@ pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Error> {
     files.push(("elf/program".to_owned(), program()));
     let words = [0x1234_5678_u32, 5, 0x0106_0000, 0, 0, 0x0107_0000, 0x2016_e360, 1, 2];
     files.push(("ddr_params/words".to_owned(), words.map(u32::to_le_bytes).concat()));
+    let (base, change) = trees().map_err(|error| fault(&error))?;
+    let length = u32::try_from(base.len()).unwrap_or(0).to_be_bytes();
+    let pair = [&length[..], &base, &change].concat();
+    files.push(("overlay_apply/pair".to_owned(), pair.clone()));
+    files.push(("dtb_diff/pair".to_owned(), pair));
+    files.push(("dtb_profile/board.dtb".to_owned(), base));
     for (target, text) in [
         ("flow", FLOW),
         ("cmdline", "console=tty0 a=1 a=2 slab_nomerge= b"),
         (
             "overlay",
             "installDisk: /dev/loop0\nmountPrefix: image\nartifactsPath: overlay/artifacts\nextraOptions:\n    board: demo\n",
+        ),
+        (
+            "dtb_edit",
+            "enable serial2\nset &uart2 reg <0 0x1 &uart2>\nset /bus a \"b\", \"c\"\ndelete /aliases serial2\nlocal-mac-address /bus/serial@1 02:1a:2b:3c:4d:5e\n",
         ),
     ] {
         files.push((format!("{target}/text"), text.as_bytes().to_vec()));
@@ -56,6 +66,35 @@ pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Error> {
 /// What tells of a U-Boot: its banner, names of boot methods, the default environment.
 const FLOW: &str = "\0U-Boot 2026.01 (Jan 01 2026 - 00:00:00 +0000)\0bootmeth_efi\0BOOTAA64.EFI\0ubootefi.var\0\
     bootcmd=bootflow scan\0baudrate=1500000\0boot_targets=mmc1 mmc0\0fdtfile=rockchip/rk3588-a.dtb\0\0";
+
+/// A board's tree with labels, and an overlay with every kind of table.
+fn trees() -> Result<(Vec<u8>, Vec<u8>), dtbtool::Error> {
+    use dtbtool::{
+        WriteOptions,
+        model::{DeviceTree, Node, Property},
+    };
+    let node = |name: &str, properties: Vec<Property>| Node { properties, ..Node::new(name) };
+    let mut base = DeviceTree::new();
+    let root = base.root_mut();
+    root.set(Property::strings("compatible", ["acme,board", "rockchip,rk3588"]));
+    root.children = vec![
+        node("aliases", vec![Property::string("serial2", "/serial@1")]),
+        node("chosen", vec![Property::string("stdout-path", "serial2:1500000n8")]),
+        node("serial@1", vec![Property::u32("phandle", 1), Property::string("status", "disabled")]),
+        node("__symbols__", vec![Property::string("uart2", "/serial@1")]),
+    ];
+    let mut change = DeviceTree::new();
+    let content = node("__overlay__", vec![Property::string("status", "okay"), Property::u32("link", 1)])
+        .with_child(node("new", vec![Property::u32("phandle", 1)]));
+    let fixup = Node::new("fragment@0").with_child(node("__overlay__", vec![Property::u32("link", 0)]));
+    change.root_mut().children = vec![
+        node("fragment@0", vec![Property::u32("target", u32::MAX)]).with_child(content),
+        node("__fixups__", vec![Property::string("uart2", "/fragment@0:target:0")]),
+        Node::new("__local_fixups__").with_child(fixup),
+        node("__symbols__", vec![Property::string("new", "/fragment@0/__overlay__/new")]),
+    ];
+    Ok((base.to_bytes(&WriteOptions::default())?, change.to_bytes(&WriteOptions::default())?))
+}
 
 /// A disk as small as a table with two partitions can be.
 fn disk() -> Result<Extents, rawimg::Error> {

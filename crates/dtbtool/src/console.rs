@@ -170,30 +170,9 @@ impl Look<'_, '_> {
         if let Some(stdout) = &self.stdout
             && stdout.node == Some(entry.node)
         {
-            self.compare_baud(name, options, baud(stdout.options), "/chosen stdout-path", entry.node, report);
+            compare_baud(name, options, baud(stdout.options), "/chosen stdout-path", entry.node, report);
         }
         Some(true)
-    }
-
-    fn compare_baud(
-        &self,
-        name: &str,
-        options: &str,
-        known: Option<u32>,
-        what: &str,
-        node: Node<'_>,
-        report: &mut Report,
-    ) {
-        // A port without a rate is left as the boot program set it, or at 9600.
-        let Some(known) = known else { return };
-        let asked = baud(options);
-        if asked == Some(known) {
-            return;
-        }
-        let shown = asked.map_or_else(|| "no baud rate".to_owned(), |asked| format!("{asked} baud"));
-        let message = format!("console={} has {shown}, {what} says {known}", shorten(name));
-        let help = format!("write console={},{known}n8: with another rate the terminal shows noise", shorten(name));
-        report.push(Finding::warning(rules::CONSOLE_BAUD, message).at(node_range(node)).help(help));
     }
 
     fn debugger(&self, name: &str, options: &str, report: &mut Report) -> bool {
@@ -222,7 +201,7 @@ impl Look<'_, '_> {
         if let Some(found) = found {
             let rate = found.node.property("rockchip,baudrate").and_then(|rate| rate.as_u32());
             if !options.is_empty() {
-                self.compare_baud(name, options, rate, &self.index.path(found), found.node, report);
+                compare_baud(name, options, rate, &self.index.path(found), found.node, report);
             }
         }
         found.is_some()
@@ -283,6 +262,19 @@ impl Look<'_, '_> {
             format!("ports that are on: {}", known.join(", "))
         }
     }
+}
+
+fn compare_baud(name: &str, options: &str, known: Option<u32>, what: &str, node: Node<'_>, report: &mut Report) {
+    // A port without a rate is left as the boot program set it, or at 9600.
+    let Some(known) = known else { return };
+    let asked = baud(options);
+    if asked == Some(known) {
+        return;
+    }
+    let shown = asked.map_or_else(|| "no baud rate".to_owned(), |asked| format!("{asked} baud"));
+    let message = format!("console={} has {shown}, {what} says {known}", shorten(name));
+    let help = format!("write console={},{known}n8: with another rate the terminal shows noise", shorten(name));
+    report.push(Finding::warning(rules::CONSOLE_BAUD, message).at(node_range(node)).help(help));
 }
 
 /// Whether a node is a serial port.

@@ -24,7 +24,10 @@
 
 mod side;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use crate::{property::Property, tree::shorten, view::Fdt};
 use side::Side;
@@ -188,9 +191,9 @@ fn properties(one: &Side<'_>, a: usize, two: &Side<'_>, b: usize, diff: &mut Dif
     for property in two.properties(b).filter(compared) {
         others.entry(property.name()).or_insert(property);
     }
-    let mut seen: BTreeMap<&str, ()> = BTreeMap::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for property in one.properties(a).filter(compared) {
-        if seen.insert(property.name(), ()).is_some() {
+        if !seen.insert(property.name()) {
             continue;
         }
         let name = || Some(shorten(property.name()));

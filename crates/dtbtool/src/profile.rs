@@ -292,7 +292,7 @@ fn memory(fdt: &Fdt<'_>, profile: &Profile, report: &mut Report) {
     if let Some(reserved) = fdt.find("/reserved-memory") {
         let cells = |name: &str| reserved.property(name).and_then(|count| count.as_u32()).unwrap_or(2);
         let (address_cells, size_cells) = (cells("#address-cells"), cells("#size-cells"));
-        for node in reserved.children().filter(|node| node.is_enabled()) {
+        for node in reserved.children().filter(Node::is_enabled) {
             let Some(property) = node.property("reg") else { continue };
             let words: Vec<u32> = property.as_u32_list().into_iter().flatten().collect();
             let take = |from: usize, count: u32| -> Option<u64> {

@@ -185,9 +185,7 @@ impl<'a> Arena<'a> {
             if let Some(found) = self.children(parent).take(SHORT).find(|id| names_node(self.name(*id), wanted)) {
                 return Some(found);
             }
-            if self.children(parent).nth(SHORT).is_none() {
-                return None;
-            }
+            self.children(parent).nth(SHORT)?;
             let children: Vec<Id> = self.children(parent).collect();
             for id in children {
                 let name = self.name(id);
@@ -221,9 +219,7 @@ impl<'a> Arena<'a> {
             if let Some(found) = self.properties(node).take(SHORT).find(|id| self.property_name(*id) == name) {
                 return Some(found);
             }
-            if self.properties(node).nth(SHORT).is_none() {
-                return None;
-            }
+            self.properties(node).nth(SHORT)?;
             let properties: Vec<Id> = self.properties(node).collect();
             for id in properties {
                 let name = self.property_name(id);
@@ -383,8 +379,7 @@ impl<'a> Arena<'a> {
         let mut out = Vec::new();
         let word = |out: &mut Vec<u8>, word: u32| out.extend_from_slice(&word.to_be_bytes());
         let mut at = ROOT;
-        loop {
-            let Some(slot) = self.nodes.get(at) else { break };
+        while let Some(slot) = self.nodes.get(at) {
             word(&mut out, BEGIN_NODE);
             out.extend_from_slice(slot.name.as_bytes());
             out.push(0);
@@ -414,9 +409,6 @@ impl<'a> Arena<'a> {
                 }
                 done = slot.parent;
             };
-            if at == NONE {
-                break;
-            }
         }
         word(&mut out, END);
         (out, &self.strings)

@@ -77,11 +77,8 @@ pub fn resolve(base: &Fdt<'_>, overlay: &Fdt<'_>) -> (Resolution, Report) {
 fn read_labels(base: &Fdt<'_>, overlay: &Fdt<'_>, resolution: &mut Resolution, errors: &mut Report) {
     let Some(fixups) = overlay.root().child("__fixups__") else { return };
     let symbols = base.root().child("__symbols__");
-    let known: std::collections::BTreeMap<&str, Option<&str>> = symbols
-        .iter()
-        .flat_map(|symbols| symbols.properties())
-        .map(|symbol| (symbol.name(), symbol.as_str()))
-        .collect();
+    let known: std::collections::BTreeMap<&str, Option<&str>> =
+        symbols.iter().flat_map(Node::properties).map(|symbol| (symbol.name(), symbol.as_str())).collect();
     let mut missing = Vec::new();
     for property in fixups.properties() {
         let name = property.name();
