@@ -1,6 +1,6 @@
 //! The program: what it prints and how it exits.
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic")]
 
 mod common;
 
