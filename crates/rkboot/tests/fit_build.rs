@@ -453,3 +453,57 @@ fn u_boot_says_where_it_belongs() {
     u_boot[8..12].fill(0);
     assert_eq!(made(&u_boot, None), (0x80_0000, vec![]));
 }
+
+#[test]
+fn mkimage_makes_the_same_bytes_for_32_bit_cores() {
+    let (Some(mkimage), Some(dumpimage), Some(dtc)) =
+        (testkit::tool("mkimage"), testkit::tool("dumpimage"), testkit::tool("dtc"))
+    else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let tree = tree("acme,rk3288-board");
+    for (name, bytes) in [("u-boot", b"thirty-two".as_slice()), ("tee", b"tee code"), ("fdt", &tree)] {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let hash = r#"hash { algo = "sha256"; };"#;
+    let its = format!(
+        r#"/dts-v1/; / {{ description = "FIT image with OP-TEE"; #address-cells = <1>; images {{
+            u-boot {{ description = "U-Boot"; type = "standalone"; os = "u-boot"; arch = "arm"; compression = "none";
+              load = <0x1000000>; entry = <0x1000000>; data = /incbin/("u-boot"); {hash} }};
+            op-tee {{ description = "OP-TEE"; type = "tee"; arch = "arm"; os = "tee"; compression = "none";
+              load = <0x8400000>; entry = <0x8400000>; data = /incbin/("tee"); {hash} }};
+            fdt-1 {{ description = "fdt-b"; compression = "none"; type = "flat_dt"; data = /incbin/("fdt"); {hash} }};
+          }}; configurations {{ default = "config-1"; config-1 {{ description = "b.dtb"; fdt = "fdt-1";
+              firmware = "op-tee"; loadables = "u-boot"; compatible = "acme,rk3288-board", "rockchip,rk3588"; }}; }}; }};"#
+    );
+    std::fs::write(folder.path().join("x.its"), its).unwrap();
+    run(&mkimage, folder.path(), &["-f", "x.its", "-E", "-B", "0x200", "theirs"]);
+    let parts = Parts {
+        soc: Soc::Rk3288,
+        u_boot: b"thirty-two",
+        device_trees: vec![DeviceTree { name: "b", bytes: &tree }],
+        bl31: None,
+        tee: Some(Tee { bytes: b"tee code", load: None }),
+    };
+    let mut options = Options { load: Some(0x100_0000), timestamp: Some(Epoch(1_234_567_890)), ..Options::default() };
+    let theirs = testkit::read(folder.path().join("theirs"));
+    assert!(plan(&parts, &options).unwrap().file.to_bytes() == theirs);
+
+    // At the first second the tree is the same but for that line, and dumpimage takes it.
+    options.timestamp = Some(Epoch(0));
+    let save = |name: &str, options: &Options| {
+        std::fs::write(folder.path().join(name), plan(&parts, options).unwrap().file.to_bytes()).unwrap();
+    };
+    save("ours", &options);
+    let source = |file: &str| {
+        let text = run(&dtc, folder.path(), &["-q", "-I", "dtb", "-O", "dts", file]);
+        text.lines().filter(|line| !line.contains("timestamp")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(source("ours"), source("theirs"));
+    assert_eq!(dumped(&dumpimage, folder.path(), "ours", 1), b"tee code");
+    // Without a timestamp it does not, but SPLs do.
+    options.timestamp = None;
+    save("bare", &options);
+    assert_eq!(source("bare"), source("theirs"));
+}

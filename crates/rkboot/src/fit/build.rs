@@ -92,13 +92,14 @@ pub struct Options {
     /// Where U-Boot goes. Without it: where it says that it was linked for ([`text_base`]), else where the SoC's
     /// configurations have it.
     pub load: Option<u32>,
-    /// The root's `timestamp`. Without it the property is left out; mkimage always writes one.
+    /// The root's `timestamp`. mkimage always writes one, and its readers (`dumpimage`, `bootm`) refuse a FIT without:
+    /// with `None` the property is left out, for SPLs alone.
     pub timestamp: Option<Epoch>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { form: Form::Mainline, hash: Some(HashAlgorithm::Sha256), load: None, timestamp: None }
+        Self { form: Form::Mainline, hash: Some(HashAlgorithm::Sha256), load: None, timestamp: Some(Epoch(0)) }
     }
 }
 

@@ -56,9 +56,9 @@ pub(crate) struct Fit {
     /// Where U-Boot goes, its CONFIG_TEXT_BASE [default: what it was linked for]
     #[arg(long, value_name = "ADDR", value_parser = number)]
     load: Option<u64>,
-    /// The FIT's timestamp, in seconds since 1970 [default: none]
-    #[arg(long, value_name = "SECONDS")]
-    timestamp: Option<u64>,
+    /// The FIT's timestamp, in seconds since 1970
+    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", default_value_t = 0)]
+    timestamp: u64,
     /// Pack that many slots of 2 MiB, as the vendor's uboot.img has two (with --form vendor)
     #[arg(long, value_name = "COUNT")]
     copies: Option<u32>,
@@ -196,7 +196,7 @@ pub(crate) fn fit(arguments: &Fit) -> Result<Outcome, Failure> {
             Hash::None => None,
         },
         load: address(arguments.load, "--load")?,
-        timestamp: arguments.timestamp.map(Epoch),
+        timestamp: Some(Epoch(arguments.timestamp)),
     };
     let plan = build::plan(&parts, &options).map_err(refused)?;
     let name = name(&arguments.output);
