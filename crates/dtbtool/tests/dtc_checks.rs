@@ -216,10 +216,20 @@ fn dtc_says_the_same_of_changed_trees() {
         for _ in 0..=random.below(6) {
             change(&mut tree, &mut random);
         }
+        end_paths(tree.root_mut());
         let Ok(tree) = tree.to_bytes(&WriteOptions::default()) else { continue };
         compared += usize::from(dtc.agrees(&format!("{name}, seed {seed}"), &tree, &[]));
     }
     assert!(small.is_empty() || compared as u64 > rounds / 2, "{compared} compared");
+}
+
+/// dtc follows a path to its NUL, which may be anywhere in its memory.
+fn end_paths(node: &mut Node) {
+    let table = matches!(node.name.as_str(), "aliases" | "__symbols__");
+    for property in node.properties.iter_mut().filter(|property| table && !property.value.is_empty()) {
+        property.value.push(0);
+    }
+    node.children.iter_mut().for_each(end_paths);
 }
 
 struct Random(u64);
