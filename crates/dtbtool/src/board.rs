@@ -105,7 +105,16 @@ pub struct Device {
 /// All devices of a tree that satisfy a word of [`REQUIRE_WORDS`], in stored order; none for another word.
 pub fn devices(fdt: &Fdt<'_>, word: &str) -> Vec<Device> {
     let Some(word) = REQUIRE_WORDS.iter().find(|known| known.word == word) else { return Vec::new() };
+    devices_of(&Index::new(fdt), word)
+}
+
+/// The devices of every word of [`REQUIRE_WORDS`], in that order.
+pub fn all_devices(fdt: &Fdt<'_>) -> Vec<(&'static str, Vec<Device>)> {
     let index = Index::new(fdt);
+    REQUIRE_WORDS.iter().map(|word| (word.word, devices_of(&index, word))).collect()
+}
+
+fn devices_of(index: &Index<'_>, word: &RequireWord) -> Vec<Device> {
     let found = index.entries().filter(|entry| word.finders.iter().any(|finder| finder.matches(entry).is_some()));
     found.map(|entry| Device { path: index.path(entry), enabled: index.off(entry).is_none() }).collect()
 }

@@ -187,7 +187,14 @@ impl Look<'_, '_> {
         match self.kernel {
             Some(BindingGeneration::Mainline) => {
                 let message = format!("console={shown} is the vendor kernel's debugger, a mainline kernel has none");
-                let help = format!("{}; give the board a mainline tree with it", self.suggestion());
+                let id = found.and_then(|found| found.node.property("rockchip,serial-id")).and_then(|id| id.as_u32());
+                let help = match id {
+                    Some(id) if id < 32 => {
+                        let rate = if options.is_empty() { String::new() } else { format!(",{}", shorten(options)) };
+                        format!("take a mainline tree of the board: there the same port is console=ttyS{id}{rate}")
+                    }
+                    _ => self.suggestion(),
+                };
                 report.push(Finding::error(rules::CONSOLE_FIQ_KERNEL, message).at(at).help(help));
                 return false;
             }

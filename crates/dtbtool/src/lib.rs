@@ -58,7 +58,7 @@ mod walk;
 mod write;
 
 pub use binding::{BindingGeneration, binding_generation};
-pub use board::{Device, Expectations, REQUIRE_WORDS, RequireWord, check_board, devices};
+pub use board::{Device, Expectations, REQUIRE_WORDS, RequireWord, all_devices, check_board, devices};
 pub use dts::to_dts;
 pub use edit::Edit;
 pub use error::{Block, Error, ErrorKind};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use dtbtool::{Fdt, REQUIRE_WORDS, binding_generation, devices, facts, scan};
+use dtbtool::{Fdt, all_devices, binding_generation, facts, scan};
 use imgcore::ByteSize;
 use serde_json::{Value, json};
 
@@ -46,12 +46,10 @@ fn describe(bytes: &[u8]) -> Value {
     let compatible = root.and_then(|root| root.property("compatible")).and_then(|property| property.as_str_list());
     let strict = Fdt::parse(bytes).ok();
     let devices = strict.map(|fdt| {
-        let kinds = REQUIRE_WORDS.iter().map(|known| {
-            let found = devices(&fdt, known.word).into_iter();
-            (
-                known.word.to_owned(),
-                found.map(|device| json!({ "path": device.path, "enabled": device.enabled })).collect(),
-            )
+        let kinds = all_devices(&fdt).into_iter().map(|(word, found)| {
+            let found = found.into_iter();
+            let found = found.map(|device| json!({ "path": device.path, "enabled": device.enabled })).collect();
+            (word.to_owned(), found)
         });
         Value::Object(kinds.collect())
     });
@@ -118,8 +116,7 @@ fn draw(file: &Path, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     }
     if let Ok(fdt) = Fdt::parse(bytes) {
         writeln!(out, "  devices")?;
-        for known in REQUIRE_WORDS {
-            let found = devices(&fdt, known.word);
+        for (word, found) in all_devices(&fdt) {
             let (on, off): (Vec<_>, Vec<_>) = found.into_iter().partition(|device| device.enabled);
             let paths = |devices: Vec<dtbtool::Device>| {
                 devices.into_iter().map(|device| device.path).collect::<Vec<_>>().join(" ")
@@ -131,7 +128,7 @@ fn draw(file: &Path, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
                 ("", off) => format!("(off: {off})"),
                 (on, off) => format!("{on} (off: {off})"),
             };
-            writeln!(out, "    {:<13}{}", known.word, output::clean(&text))?;
+            writeln!(out, "    {word:<13}{}", output::clean(&text))?;
         }
     }
     Ok(())

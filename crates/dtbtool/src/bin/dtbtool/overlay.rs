@@ -111,8 +111,9 @@ pub(crate) fn run(command: &Overlay) -> anyhow::Result<Outcome> {
             writeln!(text, "  {:<16}changes {}", output::clean(&fragment.name), output::clean(&fragment.target))?;
         }
         for label in &resolution.labels {
-            let found = label.path.as_deref().unwrap_or("(the base does not have it)");
-            writeln!(text, "  {:<16}is {}", output::clean(&label.name), output::clean(found))?;
+            let found =
+                label.path.as_deref().map_or_else(|| "is missing in the base".to_owned(), |path| format!("is {path}"));
+            writeln!(text, "  &{:<15}{}", output::clean(&label.name), output::clean(&found))?;
         }
         let found = found.owned_by(&path.display().to_string(), 0);
         output::findings(&found, &mut text)?;
