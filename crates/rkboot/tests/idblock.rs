@@ -148,6 +148,32 @@ fn a_v1_block_says_what_it_is_made_of() {
     assert_eq!(facts[5], "idb-v1\t0\ttag_bytes\t524b3331 RK31", "as behind the scrambling");
 }
 
+#[test]
+fn ddr_code_of_rkbin_is_known_in_v1_blocks() {
+    let Some(path) = testkit::shared("testdata/rkbin/bin/rk33/rk3399_ddr_800MHz_v1.30.bin") else { return };
+    let bytes = make(Soc::Rk3399, &testkit::read(path), Some(b"spl"));
+    for bytes in [bytes.clone(), idblock::spread(&bytes)] {
+        let parsed = v1::parse(&bytes).0.unwrap();
+        let ddr = parsed.ddr(&bytes).unwrap();
+        assert_eq!((ddr.version.as_str(), &ddr.files[..]), ("v1.30", &["rk3399_ddr_800MHz_v1.30.bin".to_owned()][..]));
+        let without_form = |soc| {
+            let mut found = v1_codes(&bytes, Some(soc));
+            found.retain(|code| *code != "IDB037");
+            found
+        };
+        assert_eq!(without_form(Soc::Rk3399), Vec::<&str>::new());
+        assert_eq!(without_form(Soc::Rk3308), ["IDB024"]);
+    }
+}
+
+#[test]
+fn the_limit_of_the_px30_is_that_of_the_vendor_when_reading() {
+    let bytes = make(Soc::Rk3326, &vec![1; 0x3000], Some(b"spl"));
+    assert_eq!(v1_codes(&bytes, Some(Soc::Px30)), Vec::<&str>::new());
+    let bytes = make(Soc::Rk3368, &vec![1; 0x3001], Some(b"spl"));
+    assert_eq!(v1_codes(&bytes, Some(Soc::Px30)), ["IDB012"]);
+}
+
 /// Vendors append their miniloader to what mkimage made of the DDR code alone, without padding.
 fn by_hand(boot: usize) -> Vec<u8> {
     let mut bytes = make(Soc::Rk3328, &vec![0x11; 28_000], None);

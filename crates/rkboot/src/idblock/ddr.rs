@@ -11,7 +11,7 @@ use std::fmt;
 
 use crate::{
     Soc, ddr_params,
-    identity::{BlobKind, lookup},
+    identity::{BlobKind, lookup, soc_of},
 };
 
 /// The largest known DDR init image has 146 KiB; nothing behind this is searched.
@@ -23,7 +23,7 @@ const SEARCHED: usize = 1024 * 1024;
 pub struct DdrInfo {
     /// `v1.18`.
     pub version: String,
-    /// The whole line, such as `DDR 9fa84341ce typ 24/09/06-09:51:11,fwver: v1.18`.
+    /// The whole line, such as `DDR 9fa84341ce typ 24/09/06-09:51:11,fwver: v1.18`; a remark for code without one.
     pub text: String,
     /// Where it prints, if the parameter section has a known form.
     pub uart: Option<Uart>,
@@ -34,7 +34,14 @@ pub struct DdrInfo {
 impl DdrInfo {
     /// The SoCs that rkbin has these bytes for.
     pub fn socs(&self) -> impl Iterator<Item = Soc> {
-        self.files.iter().filter_map(|file| Soc::from_name(file))
+        self.files.iter().filter_map(|file| soc_of(file))
+    }
+
+    /// The name of the blob if it is known and runs on other SoCs only.
+    pub(super) fn foreign_to(&self, soc: Soc) -> Option<&str> {
+        let file = self.files.first()?;
+        // A name that tells no SoC accuses nobody.
+        (self.socs().next().is_some() && self.socs().all(|other| other != soc)).then_some(file)
     }
 }
 
@@ -68,9 +75,24 @@ impl fmt::Display for Uart {
     }
 }
 
-/// Finds the version line of DDR init code. U-Boot's TPL has none.
+/// Finds the version line of DDR init code. U-Boot's TPL has none, and neither have rkbin's blobs for the RK3399, which
+/// are known by their digest.
 pub(super) fn identify(image: &[u8]) -> Option<DdrInfo> {
     let image = image.get(..SEARCHED.min(image.len()))?;
+    said(image).or_else(|| {
+        let files = published(image);
+        // `rk3399_ddr_800MHz_v1.30.bin`
+        let version = files.first()?.strip_suffix(".bin")?.rsplit_once("_v")?.1;
+        Some(DdrInfo {
+            version: format!("v{version}"),
+            text: "DDR code that does not tell its version".to_owned(),
+            uart: ddr_params::parse(image).0.and_then(|found| found.uart),
+            files,
+        })
+    })
+}
+
+fn said(image: &[u8]) -> Option<DdrInfo> {
     // Newer blobs end the line with "fwver: v1.18", older ones begin it with "DDR Version V1.08".
     let (at, version) = ["fwver: ", "DDR Version "].iter().find_map(|key| {
         let at = image.windows(key.len()).position(|window| window == key.as_bytes())?;

@@ -360,8 +360,7 @@ fn check_soc(block: &IdBlock, bytes: &[u8], soc: Soc, report: &mut Report) {
     }
     // The header does not name a SoC, but rkbin's blobs are known by their digest.
     if let Some(ddr) = block.ddr(bytes)
-        && let Some(file) = ddr.files.first()
-        && ddr.socs().all(|other| other != soc)
+        && let Some(file) = ddr.foreign_to(soc)
     {
         report.push(
             Finding::error(

@@ -46,16 +46,20 @@ impl Known {
 
     /// The SoC that its name tells.
     pub fn soc(&self) -> Option<Soc> {
-        let name = self.name();
-        // Names of SoC families that mkimage does not have.
-        if name.starts_with("rk322xh") {
-            return Some(Soc::Rk3328);
-        }
-        if name.starts_with("rk356x") {
-            return Some(Soc::Rk3568);
-        }
-        Soc::from_name(name)
+        soc_of(self.name())
     }
+}
+
+/// The SoC that the name of a blob tells.
+pub(crate) fn soc_of(name: &str) -> Option<Soc> {
+    // Names of SoC families that mkimage does not have.
+    if name.starts_with("rk322xh") {
+        return Some(Soc::Rk3328);
+    }
+    if name.starts_with("rk356x") {
+        return Some(Soc::Rk3568);
+    }
+    Soc::from_name(name)
 }
 
 /// A row of the tables.

@@ -23,6 +23,7 @@ mod inventory;
 
 use std::{fmt, ops::Range};
 
+pub(crate) use inventory::soc_of;
 pub use inventory::{Known, lookup};
 
 use crate::{

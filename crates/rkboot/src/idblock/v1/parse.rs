@@ -28,6 +28,9 @@ use crate::{
     util::{data_ranges, hex, is_fill, slice, tail},
 };
 
+/// What Rockchip's own tree gives the PX30, as both give the RK3326, which is the same die. mkimage of U-Boot stays below.
+const PX30_VENDOR_LIMIT: u32 = 0x3000;
+
 /// Reads an idblock v1 at the start of `bytes`, flat or spread, with its copies, and checks all that a board would
 /// stumble over.
 ///
@@ -288,11 +291,12 @@ fn check_soc(block: &IdBlockV1, bytes: &[u8], soc: Soc, report: &mut Report) {
         return;
     }
     let size = block.init.end.saturating_sub(block.init.start);
-    if size > u64::from(soc.max_init()) {
+    let limit = if soc == Soc::Px30 { PX30_VENDOR_LIMIT } else { soc.max_init() };
+    if size > u64::from(limit) {
         report.push(
             Finding::error(
                 rules::IDB_INIT_TOO_LARGE,
-                format!("the init image has {size:#x} bytes, {soc} takes at most {:#x}", soc.max_init()),
+                format!("the init image has {size:#x} bytes, {soc} takes at most {limit:#x}"),
             )
             .at(block.init.clone())
             .help("it does not fit the SoC's SRAM; is it the file of another board?"),
@@ -322,8 +326,7 @@ fn check_soc(block: &IdBlockV1, bytes: &[u8], soc: Soc, report: &mut Report) {
         );
     }
     if let Some(ddr) = block.ddr(bytes)
-        && let Some(file) = ddr.files.first()
-        && ddr.socs().all(|other| other != soc)
+        && let Some(file) = ddr.foreign_to(soc)
     {
         report.push(
             Finding::error(
