@@ -35,7 +35,7 @@
 //!
 //! # Not here
 //!
-//! Signatures are reported, not checked. Legacy formats (`LOADER`, `BL3X`) and loader files are named, not read.
+//! Signatures are reported, not checked. Loader files and the vendor's legacy formats are read, not built.
 //!
 //! # What else it tells
 //!

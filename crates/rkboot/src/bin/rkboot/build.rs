@@ -34,10 +34,12 @@ pub(crate) enum Build {
 Write the result for a card or eMMC at sector 64:
   dd if=idbloader.img of=/dev/sdX seek=64 conv=notrunc
 
---media spi gives mkimage's rkspi form, which uses 2048 of each 4096 bytes: RK3288 to RK3399 read it at the start of SPI
-flash. RK3328 and RK35xx read the form of --media sd from SPI flash, at 0x8000.
+--media spi gives mkimage's rkspi form, which uses 2048 of each 4096 bytes: RK3288, RK3368 and
+RK3399 read it at the start of SPI flash. RK3328 and RK35xx read the form of --media sd from SPI
+flash, at 0x8000.
 
-Exit codes: 0 done, 1 refused: an image is empty or too large for the SoC, 2 usage, 3 input missing, 4 input or output failed")]
+Exit codes: 0 done, 1 refused (an image is empty or too large for the SoC), 2 usage, 3 input missing,
+4 input or output failed")]
 pub(crate) struct Idbloader {
     /// SoC as mkimage names it; rk3588s is taken as rk3588
     #[arg(long)]
@@ -66,7 +68,7 @@ pub(crate) struct Idbloader {
 enum Media {
     /// SD card and eMMC
     Sd,
-    /// SPI flash of RK3288 to RK3399
+    /// SPI flash of RK3288, RK3368 and RK3399
     Spi,
 }
 
