@@ -1,5 +1,5 @@
 //! Device trees (flattened device tree, `.dtb`): a lenient scan with findings, a strict view, an owned tree with a
-//! writer, source text, and the question whether a tree fits a board.
+//! writer, source text, the checks of dtc, and the question whether a tree fits a board.
 //!
 //! ```
 //! use dtbtool::{Expectations, Fdt, WriteOptions, check_board, model::{DeviceTree, Node, Property}, scan};
