@@ -344,7 +344,7 @@ fn change(tree: &mut DeviceTree, random: &mut Random) {
         1 => node.set(Property::u32(word, u32::try_from(dice % 5).unwrap())),
         2 => node.set(Property::string(word, "disabled")),
         3 => node.set(Property::strings(word, ["simple-bus", "pci"])),
-        4 => node.set(Property::string(word, if dice % 2 == 0 { "pci" } else { "/chosen" })),
+        4 => node.set(Property::string(word, if dice.is_multiple_of(2) { "pci" } else { "/chosen" })),
         5 => node.set(Property::empty(word)),
         6..=9 => {
             if let Some(at) = some(&node.properties) {
@@ -382,19 +382,19 @@ fn change(tree: &mut DeviceTree, random: &mut Random) {
         19 => {
             let base = node.name.split('@').next().unwrap().to_owned();
             if !base.is_empty() {
-                node.name = if dice % 3 == 0 { base } else { format!("{base}@{:x}", dice % 17) };
+                node.name = if dice.is_multiple_of(3) { base } else { format!("{base}@{:x}", dice % 17) };
             }
         }
-        20 if dice % 4 == 0 && !node.properties.is_empty() => {
+        20 if dice.is_multiple_of(4) && !node.properties.is_empty() => {
             let copy = node.properties[dice % node.properties.len()].clone();
             node.properties.push(copy);
         }
-        21 if dice % 4 == 0 && !node.children.is_empty() => {
+        21 if dice.is_multiple_of(4) && !node.children.is_empty() => {
             let copy = node.children[dice % node.children.len()].clone();
             node.children.push(copy);
         }
-        22 if dice % 3 == 0 => {
-            let property = if dice % 2 == 0 { "phandle" } else { "linux,phandle" };
+        22 if dice.is_multiple_of(3) => {
+            let property = if dice.is_multiple_of(2) { "phandle" } else { "linux,phandle" };
             node.set(Property::u32(property, number));
         }
         23 => {
