@@ -50,6 +50,7 @@ const MAX_PASSES: u64 = 4;
 
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
+#[allow(clippy::struct_field_names, reason = "the names of Android's documentation")]
 struct Header {
     magic: U32,
     total_size: U32,
@@ -394,15 +395,14 @@ pub fn build(parts: &Parts<'_>) -> Result<Vec<u8>, Error> {
             return Err(ErrorKind::EmptyImage { what: "device tree" }.into());
         }
         let size = u32::try_from(overlay.tree.len()).map_err(too_large)?;
-        let start = match placed.get(overlay.tree) {
-            Some(start) => *start,
-            None => {
-                let behind = (data.len() as u64).saturating_add(u64::from(entries_size.saturating_add(HEADER_SIZE)));
-                let start = u32::try_from(behind).map_err(too_large)?;
-                placed.insert(overlay.tree, start);
-                data.extend_from_slice(overlay.tree);
-                start
-            }
+        let start = if let Some(start) = placed.get(overlay.tree) {
+            *start
+        } else {
+            let behind = (data.len() as u64).saturating_add(u64::from(entries_size.saturating_add(HEADER_SIZE)));
+            let start = u32::try_from(behind).map_err(too_large)?;
+            placed.insert(overlay.tree, start);
+            data.extend_from_slice(overlay.tree);
+            start
         };
         entries.push(RawEntry {
             size: U32::new(size),

@@ -35,7 +35,7 @@
 //!
 //! # Not here
 //!
-//! Signatures are reported, not checked. Loader files and the vendor's legacy formats are read, not built.
+//! Signatures are reported, not checked. Loader files and `BL3X` images are read, not built.
 //!
 //! # What else it tells
 //!

@@ -71,7 +71,7 @@ fn files_of_our_own_are_explained_as_kept() {
     broken[middle] ^= 1;
     let mut trailing = loader::sample(&block);
     trailing.extend_from_slice(&[0; 12]);
-    let legacy = loader_image::build(&loader_image::Parts { data: &[3; 300_000], ..Default::default() }).unwrap();
+    let legacy = loader_image::build(&loader_image::Parts { data: &vec![3; 300_000], ..Default::default() }).unwrap();
     let mut scrambled = vec![0x5a; 4096];
     coding::rc4(&mut scrambled);
     let parameter = "FIRMWARE_VER: 1.0\nMACHINE: demo\nTYPE: GPT\nCMDLINE: mtdparts=rk29xxnand:0x2000@0x4000(uboot),\

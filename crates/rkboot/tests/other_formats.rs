@@ -2,7 +2,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a test that cannot go on fails; tests write into their own temporary folders"
+    clippy::cast_possible_truncation,
+    clippy::format_collect,
+    reason = "a test that cannot go on fails; tests write into their own temporary folders; small numbers and texts"
 )]
 
 use imgcore::{Digest, Report, Severity};
@@ -424,7 +426,7 @@ fn loader_images_are_built_as_asked() {
 
     for (parts, words) in [
         (loader_image::Parts { data: &[], ..parts }, "empty"),
-        (loader_image::Parts { slot: 65536, data: &[1; 65536 - 2047], ..parts }, "at most 65536 fit"),
+        (loader_image::Parts { slot: 65536, data: &vec![1; 65536 - 2047], ..parts }, "at most 65536 fit"),
         (loader_image::Parts { slot: 1000, ..parts }, "multiple of 64 KiB"),
         (loader_image::Parts { copies: 0, ..parts }, "1 to 16 slots"),
         (loader_image::Parts { slot: 1 << 40, ..parts }, "at most 64 MiB"),
@@ -667,7 +669,8 @@ fn tables_are_read_back_as_they_were_built() {
     );
     assert_eq!(found.entries[1].data(&file), overlay("root=/dev/mmcblk0p8"));
     assert_eq!(rebuild(&found, &file), file);
-    let error = dtbo_table::build(&dtbo_table::Parts { overlays: &[Default::default()], ..Default::default() });
+    let error =
+        dtbo_table::build(&dtbo_table::Parts { overlays: &[dtbo_table::Overlay::default()], ..Default::default() });
     assert!(error.unwrap_err().to_string().contains("device tree is empty"));
     let many = vec![dtbo_table::Overlay { tree: b"x", ..Default::default() }; 1025];
     let error = dtbo_table::build(&dtbo_table::Parts { overlays: &many, ..Default::default() });

@@ -297,7 +297,9 @@ fn check_hash(header: &Header, data: &[u8], report: &mut Report) -> Check {
 
 fn digest<H: Digest>(pieces: &[&[u8]]) -> Vec<u8> {
     let mut hasher = H::new();
-    pieces.iter().for_each(|piece| hasher.update(piece));
+    for piece in pieces {
+        hasher.update(piece);
+    }
     hasher.finalize().to_vec()
 }
 

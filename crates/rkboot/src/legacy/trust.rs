@@ -474,7 +474,7 @@ pub fn sample() -> Vec<u8> {
     header.magic = MAGIC;
     header.version = U32::new(0x100);
     header.flags = U32::new(0x23);
-    header.size = U32::new(2 << 16 | (800 + 2 * 48) / 4);
+    header.size = U32::new((2 << 16) | ((800 + 2 * 48) / 4));
     let data: [&[u8]; 2] = [&[0x31; 2048], &[0x32; 1024]];
     let mut slot = header.as_bytes().to_vec();
     for (data, load) in data.into_iter().zip([0x4_0000, 0xff10_0000]) {
@@ -489,7 +489,9 @@ pub fn sample() -> Vec<u8> {
         slot.extend_from_slice(record.as_bytes());
     }
     slot.resize(2048, 0);
-    data.iter().for_each(|data| slot.extend_from_slice(data));
+    for data in data {
+        slot.extend_from_slice(data);
+    }
     slot.resize(SLOT, 0);
     slot.repeat(2)
 }

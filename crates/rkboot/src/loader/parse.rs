@@ -250,7 +250,10 @@ fn usual(form: Form, used: Use) -> Scrambling {
 fn scrambling(form: Form, entry: &Entry, data: &[u8], report: &mut Report) -> Scrambling {
     const LOOKED_AT: usize = 4096;
     let head = data.get(..LOOKED_AT.min(data.len())).unwrap_or_default();
-    let zeros = |scrambling: Scrambling| scrambling.undo(head.to_vec()).iter().filter(|byte| **byte == 0).count();
+    let zeros = |scrambling: Scrambling| {
+        let plain = scrambling.undo(head.to_vec());
+        plain.into_iter().filter(|byte| matches!(byte, 0)).count()
+    };
     let usual = usual(form, entry.used);
     let other = match usual {
         Scrambling::Plain => Scrambling::Stream,
