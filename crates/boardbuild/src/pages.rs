@@ -70,7 +70,10 @@ fn page(board: &Board, lock: &Lock, target: &Target) -> String {
     identity(&mut text, board);
     inputs(&mut text, board);
     let _ = writeln!(text, "## Boot chain\n");
-    for (name, scenario) in &board.boot {
+    let default = board.scenario(None).ok().flatten().map(|(name, _)| name);
+    let mut scenarios: Vec<_> = board.boot.iter().collect();
+    scenarios.sort_by_key(|(name, _)| Some(name.as_str()) != default);
+    for (name, scenario) in scenarios {
         chain(&mut text, board, name, scenario);
         let drawing = Drawing::of(board, lock, target, Some(scenario));
         let _ = writeln!(text, "```text\n{}```\n", drawing.text);

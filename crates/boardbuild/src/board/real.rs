@@ -86,6 +86,25 @@ fn every_recorded_overlay_is_a_board_with_the_same_answers() {
 }
 
 #[test]
+fn pages_draw_with_the_sizes_that_were_measured() {
+    let Some(path) = testkit::shared("testdata/expected/layout.tsv") else { return };
+    let table = String::from_utf8(testkit::read(path)).unwrap();
+    let mut compared = 0;
+    for row in table.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>()) {
+        for name in row[0].trim_start_matches('(').split(", ") {
+            let Ok(board) = find(&boards(), name) else { continue };
+            let Some(size) = board.sources["u-boot"].size else { continue };
+            assert_eq!(
+                (size.to_string().as_str(), board.defconfig.unwrap().as_str()),
+                (row[4], &*format!("{}_defconfig", row[1]))
+            );
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 22);
+}
+
+#[test]
 fn the_trees_that_are_here_fit_their_boards() {
     let Some(folder) = testkit::shared("testdata/dtb-debian-6.12.107") else { return };
     for (board, file) in [
