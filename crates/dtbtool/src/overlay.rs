@@ -243,11 +243,15 @@ fn merge_node<'a>(tree: &mut Arena<'a>, target: usize, source: &Arena<'a>, conte
     }
 }
 
+/// Bytes of all paths that an overlay's labels can add: a long path can be asked for by many labels.
+const SYMBOLS: usize = 64 << 20;
+
 /// The overlay's labels become the base's, with the paths that their nodes have there.
 fn symbols<'a>(tree: &mut Arena<'a>, source: &mut Arena<'a>) -> Result<(), Error> {
     let Some(from) = source.child(ROOT, "__symbols__") else { return Ok(()) };
     let into = tree.child_or_new(ROOT, "__symbols__");
     let list: Vec<usize> = source.properties(from).collect();
+    let mut room = SYMBOLS;
     for property in list {
         let label = source.property_name(property);
         let what = || format!("/__symbols__ {}", shorten(label));
@@ -273,6 +277,10 @@ fn symbols<'a>(tree: &mut Arena<'a>, source: &mut Arena<'a>) -> Result<(), Error
         };
         let (node, given) = about(target(tree, source, fragment), || fragment_problem(source, fragment))?;
         let place = given.unwrap_or_else(|| tree.path(node));
+        room = room.saturating_sub(place.len().saturating_add(relative.len()));
+        if room == 0 {
+            return refuse("/__symbols__", Fault::NoSpace, "gives paths of more than 64 MiB: no real overlay does");
+        }
         let mut value = if place.len() > 1 { place.into_bytes() } else { Vec::new() };
         value.push(b'/');
         value.extend_from_slice(relative.as_bytes());

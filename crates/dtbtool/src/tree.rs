@@ -181,7 +181,8 @@ pub(crate) fn shorten(text: &str) -> String {
     if count <= LIMIT {
         return text.chars().map(clean).collect();
     }
-    let head = LIMIT / 2;
-    let skip = text.chars().count().saturating_sub(head);
-    text.chars().take(head).chain(['…']).chain(text.chars().skip(skip)).map(clean).collect()
+    let half = LIMIT / 2;
+    // From both ends: names can be as long as the file.
+    let tail = text.char_indices().rev().nth(half.saturating_sub(1)).map_or(0, |(at, _)| at);
+    text.chars().take(half).chain(['…']).chain(text.get(tail..).unwrap_or("").chars()).map(clean).collect()
 }

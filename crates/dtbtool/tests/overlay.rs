@@ -433,3 +433,31 @@ fn damaged_overlays_never_panic() {
     testkit::mutants(7, 5000, &overlay, |mutant| check(&base, mutant));
     testkit::mutants(8, 5000, &base, |mutant| check(mutant, &overlay));
 }
+
+/// Wide trees, many labels, many fragments: nothing is looked for one by one.
+#[test]
+fn large_overlays_end_in_time() {
+    const COUNT: u32 = 20_000;
+    let mut base = DeviceTree::new();
+    let mut change = DeviceTree::new();
+    let (mut symbols, mut fixups) = (Node::new("__symbols__"), Node::new("__fixups__"));
+    for index in 0..COUNT {
+        let name = format!("node@{index:x}");
+        base.root_mut().children.push(Node::new(&name).with(Property::u32("phandle", index + 1)));
+        symbols.properties.push(Property::string(format!("l{index}"), &format!("/{name}")));
+        let fragment = format!("fragment@{index}");
+        fixups.properties.push(Property::string(format!("l{index}"), &format!("/{fragment}:target:0")));
+        let content = Node::new("__overlay__").with(Property::u32("phandle", 1)).with_child(Node::new("new"));
+        change
+            .root_mut()
+            .children
+            .push(Node::new(fragment).with(Property::u32("target", u32::MAX)).with_child(content));
+    }
+    base.root_mut().children.push(symbols);
+    change.root_mut().children.push(fixups);
+    let (base, change) = (written(&base), written(&change));
+    assert!(codes(&base, &change).is_empty());
+    let mut unknown = DeviceTree::from(Fdt::parse(&base).unwrap());
+    unknown.root_mut().children.retain(|child| child.name != "__symbols__");
+    assert_eq!(codes(&written(&unknown), &change), ["DTB221"]);
+}

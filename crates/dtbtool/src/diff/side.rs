@@ -12,6 +12,7 @@ use crate::{
 
 struct Entry<'a> {
     node: Node<'a>,
+    name: &'a str,
     parent: usize,
     first_child: Option<usize>,
     next: Option<usize>,
@@ -54,7 +55,7 @@ impl<'a> Side<'a> {
             if let Some(phandle) = node.phandle() {
                 by_phandle.entry(phandle).or_insert(id);
             }
-            entries.push(Entry { node, parent, first_child: None, next: None, twin: None });
+            entries.push(Entry { node, name: node.name(), parent, first_child: None, next: None, twin: None });
         }
         Self { entries, by_phandle }
     }
@@ -79,7 +80,7 @@ impl<'a> Side<'a> {
             if at == 0 {
                 break;
             }
-            names.push(shorten(entry.node.name()));
+            names.push(shorten(entry.name));
             at = entry.parent;
         }
         names.reverse();
@@ -172,11 +173,11 @@ pub(super) fn pair(one: &mut Side<'_>, two: &mut Side<'_>) {
         let mut names: BTreeMap<&str, usize> = BTreeMap::new();
         for child in two.children(b) {
             if let Some(entry) = two.entries.get(child) {
-                names.entry(entry.node.name()).or_insert(child);
+                names.entry(entry.name).or_insert(child);
             }
         }
         for child in one.children(a) {
-            let name = one.entries.get(child).map_or("", |entry| entry.node.name());
+            let name = one.entries.get(child).map_or("", |entry| entry.name);
             if let Some(same) = names.remove(name) {
                 open.push((child, same));
             }

@@ -253,9 +253,16 @@ impl<'a> Arena<'a> {
         if self.phandle(known) == phandle {
             return Ok(known);
         }
-        let found = self.ids().find(|id| self.phandle(*id) == phandle).ok_or(Fault::NotFound)?;
-        self.by_phandle.insert(phandle, found);
-        Ok(found)
+        match self.ids().find(|id| self.phandle(*id) == phandle) {
+            Some(found) => {
+                self.by_phandle.insert(phandle, found);
+                Ok(found)
+            }
+            None => {
+                self.by_phandle.remove(&phandle);
+                Err(Fault::NotFound)
+            }
+        }
     }
 
     /// The node at an absolute path, or at one that begins with an alias.

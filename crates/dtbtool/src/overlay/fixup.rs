@@ -1,5 +1,7 @@
 //! The overlay's tables of places that hold phandles.
 
+use std::collections::BTreeMap;
+
 use super::{
     Fault, about,
     arena::{Arena, ROOT, c_str},
@@ -107,12 +109,13 @@ pub(super) fn places(value: &[u8]) -> Vec<Option<Place<'_>>> {
 pub(super) fn labels(tree: &mut Arena<'_>, source: &mut Arena<'_>) -> Result<(), Error> {
     let Some(fixups) = source.child(ROOT, "__fixups__") else { return Ok(()) };
     let symbols = tree.child(ROOT, "__symbols__");
+    let mut known = BTreeMap::new();
     let list: Vec<usize> = source.properties(fixups).collect();
     for entry in list {
         let label = source.property_name(entry);
         let what = || format!("label {}", shorten(label));
         let value = source.value(entry).to_vec();
-        let phandle = label_phandle(tree, symbols, label);
+        let phandle = *known.entry(label).or_insert_with(|| label_phandle(tree, symbols, label));
         for place in places(&value) {
             let Some(place) = place else {
                 let problem = "has an entry in /__fixups__ that is not path:property:offset";
@@ -142,7 +145,7 @@ pub(super) fn labels(tree: &mut Arena<'_>, source: &mut Arena<'_>) -> Result<(),
 }
 
 /// The phandle of the node that a label of the base stands for.
-fn label_phandle(tree: &mut Arena<'_>, symbols: Option<usize>, label: &str) -> Result<u32, Fault> {
+pub(super) fn label_phandle(tree: &mut Arena<'_>, symbols: Option<usize>, label: &str) -> Result<u32, Fault> {
     let property = tree.property(symbols.ok_or(Fault::NotFound)?, label).ok_or(Fault::NotFound)?;
     let path = c_str(tree.value(property)).ok_or(Fault::NotFound)?.to_owned();
     let node = tree.find(&path)?;

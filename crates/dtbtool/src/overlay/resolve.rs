@@ -1,8 +1,10 @@
 //! Whether an overlay can be applied, said by label and before it is.
 
+use std::collections::BTreeSet;
+
 use imgcore::{Finding, Report, nearest};
 
-use super::{Fault, apply, fixup};
+use super::{Fault, apply, arena::Arena, fixup};
 use crate::{
     error::ErrorKind,
     rules,
@@ -77,6 +79,8 @@ pub fn resolve(base: &Fdt<'_>, overlay: &Fdt<'_>) -> (Resolution, Report) {
 fn read_labels(base: &Fdt<'_>, overlay: &Fdt<'_>, resolution: &mut Resolution, errors: &mut Report) {
     let Some(fixups) = overlay.root().child("__fixups__") else { return };
     let symbols = base.root().child("__symbols__");
+    let mut tree = Arena::load(base);
+    let mut seen = BTreeSet::new();
     let known: std::collections::BTreeMap<&str, Option<&str>> =
         symbols.iter().flat_map(Node::properties).map(|symbol| (symbol.name(), symbol.as_str())).collect();
     let mut missing = Vec::new();
@@ -84,9 +88,13 @@ fn read_labels(base: &Fdt<'_>, overlay: &Fdt<'_>, resolution: &mut Resolution, e
         let name = property.name();
         let range = property.value_range();
         let at = range.start as u64..range.end as u64;
+        if !seen.insert(name) {
+            continue;
+        }
         let mut uses = Vec::new();
         for place in fixup::places(property.value()) {
             match place {
+                Some(_) if uses.len() >= LIMIT => {}
                 Some(place) => {
                     uses.push(format!("{}:{}:{}", shorten(place.path), shorten(place.property), place.offset));
                 }
@@ -102,8 +110,8 @@ fn read_labels(base: &Fdt<'_>, overlay: &Fdt<'_>, resolution: &mut Resolution, e
         let path = known.get(name).copied().flatten();
         if symbols.is_none() || !known.contains_key(name) {
             missing.push((shorten(name), uses.first().cloned().unwrap_or_default(), at));
-        } else if let Some(node) = path.and_then(|path| base.find(path)) {
-            if node.phandle().is_none() && errors.len() < LIMIT {
+        } else if let Some(node) = path.and_then(|path| tree.find(path).ok()) {
+            if tree.phandle(node) == 0 && errors.len() < LIMIT {
                 let message =
                     format!("label {}: the base's node {} has no phandle", shorten(name), shorten(path.unwrap_or("")));
                 let help = "rebuild the base with dtc -@, which gives every labelled node one";
@@ -145,6 +153,7 @@ fn read_labels(base: &Fdt<'_>, overlay: &Fdt<'_>, resolution: &mut Resolution, e
 }
 
 fn read_fragments(base: &Fdt<'_>, overlay: &Fdt<'_>, resolution: &mut Resolution, errors: &mut Report) {
+    let mut tree = Arena::load(base);
     // What /__fixups__ puts into each fragment's `target`.
     let mut by_label = std::collections::BTreeMap::new();
     if let Some(fixups) = overlay.root().child("__fixups__") {
@@ -163,7 +172,7 @@ fn read_fragments(base: &Fdt<'_>, overlay: &Fdt<'_>, resolution: &mut Resolution
         } else if let Some(phandle) = node.property("target").and_then(|target| target.as_phandle()) {
             format!("phandle 0x{phandle:x}")
         } else if let Some(path) = node.property("target-path").and_then(|path| path.as_str()) {
-            if base.find(path).is_none() && errors.len() < LIMIT {
+            if errors.len() < LIMIT && tree.find(path).is_err() {
                 let message = format!("{name} changes {}, which the base does not have", shorten(path));
                 let help = match nearest_node(base, path) {
                     Some(near) => format!("did you mean {near}?"),
