@@ -249,6 +249,7 @@ fn what_cannot_be_told_is_said() {
     assert_eq!((found.as_ref().unwrap().kind, codes(&report).as_slice()), (FirmwareKind::Unknown, &["FLW005"][..]));
     assert_eq!(codes(&flow::check(&found.unwrap(), &efi_image(Vec::new()))), ["FLW005"]);
     assert!(flow::abilities(&[]).0.is_none());
+    assert!(flow::abilities(b"BL3X").0.is_none());
 
     let bare = uboot(&[
         BANNER,

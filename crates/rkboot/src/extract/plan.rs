@@ -16,7 +16,7 @@ use crate::{
     ErrorKind, FIT_OFFSET, HeaderVersion, IDBLOCK_OFFSET, examine, fit, flow,
     idblock::{self, AnyBlock},
     loader, rules, trim,
-    util::{SECTOR, sector_end, slice, tail},
+    util::{SECTOR, is_fill, sector_end, slice, tail},
 };
 
 /// Boot files lie in the first 32 MiB: trust images at 12 MiB are the last.
@@ -207,7 +207,7 @@ fn first_stage(window: &[u8], border: u64, pieces: &mut Vec<Piece>, report: &mut
         );
     }
     let bytes = slice(area, &(0..length)).to_vec();
-    let trimmed = explain(copies, end.saturating_sub(at), length);
+    let trimmed = explain(copies, tail(area, length));
     let mut versions: Vec<String> = block.ddr(area).map(|ddr| ddr.text).into_iter().collect();
     versions.extend(flow::first_stage(area).and_then(|stage| stage.version));
     pieces.push(piece("idbloader.img", Role::Idbloader, at, bytes, kind, versions, trimmed));
@@ -362,16 +362,16 @@ fn measure(bytes: &[u8], at: u64, what: &str, report: &mut Report) -> (u64, Opti
             sector_end(slot.max(file.content_end)).min(whole)
         }
     };
-    (length, explain(copies, whole, length), file.kind.describe())
+    (length, explain(copies, tail(bytes, length)), file.kind.describe())
 }
 
-fn explain(copies: Option<(usize, bool)>, area: u64, length: u64) -> Option<String> {
-    let left = area.saturating_sub(length);
+fn explain(copies: Option<(usize, bool)>, behind: &[u8]) -> Option<String> {
     match copies {
         Some((count, true)) => Some(format!("copy 1 of {count} equal copies")),
         Some((count, false)) => Some(format!("copy 1 of {count} copies that are not equal")),
-        None if left > 0 => Some("the fill behind it".to_owned()),
-        None => None,
+        None if behind.is_empty() => None,
+        None if is_fill(behind) => Some("the fill behind it".to_owned()),
+        None => Some("what lies behind it".to_owned()),
     }
 }
 

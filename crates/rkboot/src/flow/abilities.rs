@@ -18,7 +18,7 @@ use crate::{
     Fit,
     bootfile::{find_fit, first_stage_base},
     fit::{self, Image},
-    rules,
+    loader, rules,
     util::{SECTOR, quote, slice, tail},
 };
 
@@ -52,8 +52,8 @@ pub fn abilities(bytes: &[u8]) -> (Option<Abilities>, Report) {
         let found = from_fit(bytes, at, &fit, &mut report);
         return (Some(found), report);
     }
-    if first_stage_base(bytes).is_some() {
-        // An idblock alone holds no second stage.
+    if first_stage_base(bytes).is_some() || loader::is_loader(bytes) || bytes.starts_with(b"BL3X") {
+        // An idblock, a loader file, a trust image: none holds a second stage.
         return (None, report);
     }
     let (body, tree_from) = match loader_image(bytes) {

@@ -77,7 +77,7 @@ pub fn first_stage(bytes: &[u8]) -> Option<FirstStage> {
             if found.version.as_ref().is_none_or(|known| version.len() > known.len()) {
                 found.kind =
                     if version.contains("SPL 2017.09") { FirstStageKind::Vendor } else { FirstStageKind::Mainline };
-                found.version = Some(quote(version));
+                found.version = Some(version.chars().take(160).collect());
             }
         } else if found.kind == FirstStageKind::Unknown
             && (text.contains("miniloader") || text.contains("Boot1 Release Time"))
