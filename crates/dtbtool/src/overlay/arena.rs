@@ -253,16 +253,12 @@ impl<'a> Arena<'a> {
         if self.phandle(known) == phandle {
             return Ok(known);
         }
-        match self.ids().find(|id| self.phandle(*id) == phandle) {
-            Some(found) => {
-                self.by_phandle.insert(phandle, found);
-                Ok(found)
-            }
-            None => {
-                self.by_phandle.remove(&phandle);
-                Err(Fault::NotFound)
-            }
-        }
+        let found = self.ids().find(|id| self.phandle(*id) == phandle);
+        match found {
+            Some(found) => self.by_phandle.insert(phandle, found),
+            None => self.by_phandle.remove(&phandle),
+        };
+        found.ok_or(Fault::NotFound)
     }
 
     /// The node at an absolute path, or at one that begins with an alias.
