@@ -50,7 +50,9 @@ fn block(soc: Soc, size: u64) -> Vec<u8> {
 }
 
 /// What was measured of a board's boot files: name, sizes of idblock and FIT, end on the medium, size of the SPI image.
-fn measured() -> Option<Vec<(String, u64, u64, u64, Option<u64>)>> {
+type Measured = (String, u64, u64, u64, Option<u64>);
+
+fn measured() -> Option<Vec<Measured>> {
     let text = std::fs::read_to_string(testkit::shared("testdata/expected/layout.tsv")?).unwrap();
     let rows = text.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>());
     let mut sizes = Vec::new();

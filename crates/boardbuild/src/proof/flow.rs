@@ -3,6 +3,8 @@
 //! A vendor U-Boot without EFI in front of an image that is started by EFI gives a board that stays dark: the second
 //! fault of the overlay that this project began with.
 
+use std::fmt::Write as _;
+
 use imgcore::Report;
 use rkboot::{
     flow::{self, Abilities, Carried, FirstStage, Medium},
@@ -122,13 +124,13 @@ impl Chain {
             .collect();
         let mut text = format!("{version} starts {}", abilities.starts());
         if !media.is_empty() {
-            text.push_str(&format!(", from {}", media.join(", ")));
+            let _ = write!(text, ", from {}", media.join(", "));
         }
         if let Some(tree) = &abilities.fdtfile {
-            text.push_str(&format!("; asks for {tree}"));
+            let _ = write!(text, "; asks for {tree}");
         }
         if let Some(scenario) = self.scenario() {
-            text.push_str(&format!("; scenario {scenario}"));
+            let _ = write!(text, "; scenario {scenario}");
         }
         Some(text)
     }
@@ -167,10 +169,9 @@ fn other_scenarios(board: &Board, scenario: Option<&str>) -> String {
             "the board file of {} has no other scenario: add one with a U-Boot that starts EFI programs",
             board.name
         ),
-        [first, ..] => format!(
-            "{} has a scenario that works: --boot {first}{}",
-            board.name,
-            if others.len() > 1 { format!(" (or one of {})", others[1..].join(", ")) } else { String::new() }
-        ),
+        [first] => format!("{} has a scenario that works: --boot {first}", board.name),
+        [first, rest @ ..] => {
+            format!("{} has a scenario that works: --boot {first} (or one of {})", board.name, rest.join(", "))
+        }
     }
 }
