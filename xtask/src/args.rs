@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Docs(CheckArgs),
     /// Write the generated files of fixtures/, or check them
     Fixtures(CheckArgs),
+    /// Write the texts that tests compare with (tests/golden/) anew; read the difference before you commit it
+    Bless,
 }
 
 /// What is built, and of what.

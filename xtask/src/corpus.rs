@@ -27,6 +27,7 @@ pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Error> {
     let block = rkboot::idblock::build(&parts).map_err(|error| fault(&error))?;
     files.push(("idblock_v1/spread.img".to_owned(), rkboot::idblock::spread(&block)));
     files.push(("idblock_v1/flat.img".to_owned(), block));
+    other_boot_files(&mut files).map_err(|error| fault(&error))?;
     let disk = disk().map_err(|error| fault(&error))?;
     let mut bytes = vec![0; usize::try_from(disk.len()).unwrap_or(0)];
     imgcore::ReadAt::read_exact_at(&disk, 0, &mut bytes)?;
@@ -94,6 +95,27 @@ fn trees() -> Result<(Vec<u8>, Vec<u8>), dtbtool::Error> {
         node("__symbols__", vec![Property::string("new", "/fragment@0/__overlay__/new")]),
     ];
     Ok((base.to_bytes(&WriteOptions::default())?, change.to_bytes(&WriteOptions::default())?))
+/// Loader file, legacy images, a table of overlays and a list of partitions.
+fn other_boot_files(files: &mut Vec<(String, Vec<u8>)>) -> Result<(), rkboot::Error> {
+    use rkboot::{dtbo_table, idblock, legacy, loader};
+    let parts = idblock::Parts { soc: rkboot::Soc::Rk3588, init: b"init", boot: Some(b"boot") };
+    files.push(("loader/loader.bin".to_owned(), loader::sample(&idblock::build(&parts)?)));
+    // One slot is enough; the padding behind the data says nothing.
+    let image = legacy::loader_image::Parts { data: b"u-boot", slot: 64 << 10, copies: 1, ..Default::default() };
+    let mut image = legacy::loader_image::build(&image)?;
+    image.truncate(4096);
+    files.push(("loader_image/uboot.img".to_owned(), image));
+    let mut trust = legacy::trust::sample();
+    trust.truncate(6144);
+    files.push(("trust/trust.img".to_owned(), trust));
+    let tree = dtbtool::model::DeviceTree::new().to_bytes(&dtbtool::WriteOptions::default()).unwrap_or_default();
+    let overlays = [dtbo_table::Overlay { tree: &tree, id: 1, ..Default::default() }; 2];
+    let table = dtbo_table::build(&dtbo_table::Parts { overlays: &overlays, ..Default::default() })?;
+    files.push(("dtbo_table/dtbo.img".to_owned(), table));
+    let text = "FIRMWARE_VER: 1.0\nTYPE: GPT\nCMDLINE: mtdparts=rk29xxnand:0x2000@0x4000(uboot),-@0x8000(rootfs:grow)\n\
+                uuid:rootfs=614e0000-0000-4b53-8000-1d28000054a9\n";
+    files.push(("parameter/parameter.txt".to_owned(), text.as_bytes().to_vec()));
+    Ok(())
 }
 
 /// A disk as small as a table with two partitions can be.

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod bless;
 mod boards;
 mod cache;
 mod ci;
@@ -33,6 +34,7 @@ pub(crate) fn dispatch(command: Command) -> (&'static str, Run) {
         Command::Ci(args) => ("ci", Box::new(move |global| ci::run(&args, global))),
         Command::Docs(args) => ("docs", Box::new(move |_| docs::run(&args))),
         Command::Fixtures(args) => ("fixtures", Box::new(move |_| fixtures::run(&args))),
+        Command::Bless => ("bless", Box::new(|_| bless::run())),
     }
 }
 
