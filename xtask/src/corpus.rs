@@ -95,6 +95,8 @@ fn trees() -> Result<(Vec<u8>, Vec<u8>), dtbtool::Error> {
         node("__symbols__", vec![Property::string("new", "/fragment@0/__overlay__/new")]),
     ];
     Ok((base.to_bytes(&WriteOptions::default())?, change.to_bytes(&WriteOptions::default())?))
+}
+
 /// Loader file, legacy images, a table of overlays and a list of partitions.
 fn other_boot_files(files: &mut Vec<(String, Vec<u8>)>) -> Result<(), rkboot::Error> {
     use rkboot::{dtbo_table, idblock, legacy, loader};
