@@ -9,7 +9,7 @@ use crate::{check, error::ErrorKind};
 /// DTB001 to DTB049 are about what a reader can follow: [`Fdt::parse`](crate::Fdt::parse) refuses a tree exactly when
 /// [`scan`](crate::scan) has an error among them. DTB050 to DTB079 are about the contents of a readable tree, DTB080
 /// to DTB099 and DTB200 to DTB219 about what a board expects of its tree, DTB220 to DTB239 about overlays and edits.
-/// DTB100 to DTB188 are the checks of dtc, listed in [`check::CHECKS`](crate::check::CHECKS).
+/// DTB100 to DTB188 are the checks of dtc, listed in [`CHECKS`](crate::check::CHECKS).
 pub const RULES: &[Rule] = &join::<Rule, { OWN.len() + check::CHECKS.len() }>(OWN, LOW, &check::rule_rows());
 
 type Rule = (&'static str, Severity, &'static str);

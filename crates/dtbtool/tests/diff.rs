@@ -179,3 +179,20 @@ fn damaged_trees_are_compared_without_panic() {
         }
     });
 }
+
+#[test]
+fn nodes_of_one_name_are_paired_in_their_order() {
+    let tree = |values: &[&str]| {
+        let mut tree = DeviceTree::new();
+        for value in values {
+            tree.root_mut().children.push(Node::new("serial@1").with(Property::string("status", value)));
+        }
+        tree.to_bytes(&WriteOptions::default()).unwrap()
+    };
+    assert_eq!(lines(&tree(&["okay", "disabled"]), &tree(&["okay", "disabled"])), Vec::<String>::new());
+    assert_eq!(
+        lines(&tree(&["okay", "disabled"]), &tree(&["okay", "okay"])),
+        [r#"/serial@1: status: "disabled" -> "okay""#]
+    );
+    assert_eq!(lines(&tree(&["okay", "disabled"]), &tree(&["okay"])), ["- /serial@1 (1 property)"]);
+}

@@ -1,6 +1,9 @@
 //! One of two trees: its nodes, who has which phandle, and which node of the other tree is at the same path.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write as _,
+};
 
 use crate::{
     dts,
@@ -170,15 +173,16 @@ pub(super) fn pair(one: &mut Side<'_>, two: &mut Side<'_>) {
             first.twin = Some(b);
             second.twin = Some(a);
         }
-        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        // No sound tree has two nodes of one name; in others the first belongs to the first, the second to the second.
+        let mut names: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
         for child in two.children(b) {
             if let Some(entry) = two.entries.get(child) {
-                names.entry(entry.name).or_insert(child);
+                names.entry(entry.name).or_default().push_back(child);
             }
         }
         for child in one.children(a) {
             let name = one.entries.get(child).map_or("", |entry| entry.name);
-            if let Some(same) = names.remove(name) {
+            if let Some(same) = names.get_mut(name).and_then(VecDeque::pop_front) {
                 open.push((child, same));
             }
         }
