@@ -1,6 +1,6 @@
 //! `bless`: golden texts written anew by the tests that compare with them.
 
-use std::process::Command;
+use std::{fmt::Write as _, process::Command};
 
 use boardbuild::{Error, Exit, Finding};
 
@@ -22,7 +22,7 @@ pub(crate) fn run() -> Result<Outcome, Error> {
                 .help(String::from_utf8_lossy(&output.stderr).into_owned());
             return Err(Error::new(Exit::Refused, finding));
         }
-        text += &format!("wrote crates/{package}/tests/golden\n");
+        let _ = writeln!(text, "wrote crates/{package}/tests/golden");
     }
     Ok(Outcome { text, ..Outcome::default() })
 }
