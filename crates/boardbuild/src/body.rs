@@ -233,7 +233,7 @@ impl Plan {
         let mut disk = Extents::new(target.size);
         let planned = |error: rawimg::Error| too_small(&error);
         table.insert_into(&mut disk).map_err(planned)?;
-        for file in &front.boot_files {
+        for file in front.in_image() {
             disk.insert(file.placement.start, &file.placement.name, file.blob.clone().into()).map_err(planned)?;
         }
         for partition in &table.partitions {
@@ -276,6 +276,12 @@ pub(crate) fn prove_layout(
     let (map, found) =
         layout::prove(&spec, &placements, &board.reserved).map_err(|error| too_small(&error).after(report.clone()))?;
     report.extend(found);
+    // The proof is of installs too, which may write what this image leaves to the flash; the picture is of the image.
+    let map = if front.spi_boot {
+        layout::prove(&spec, &[], &board.reserved).map_err(|error| too_small(&error))?.0
+    } else {
+        map
+    };
     if placements.is_empty() && board.overlay.is_some() && front.spi.is_none() {
         report.push(
             Finding::warning("LAY006", "the image carries no boot loader in front of its partitions")
@@ -299,7 +305,12 @@ pub(crate) fn prove_flow(target: &Target, board: &Board, front: &Front) -> Repor
         trees,
         ..rkboot::flow::Carried::default()
     };
-    front.chain.check(&carried, Some((board, front.scenario.as_deref())))
+    let scenario = Some((board, front.scenario.as_deref()));
+    let mut report = front.chain.check(&carried, scenario);
+    if let Some(other) = &front.other_chain {
+        report.extend(other.check(&carried, scenario));
+    }
+    report
 }
 
 fn too_small(error: &rawimg::Error) -> Error {
@@ -356,7 +367,7 @@ fn check_efi_program(role: &str, blob: &Blob, report: &mut Report) -> Result<()>
 fn place_inputs(target: &Target, front: &Front, base: &BTreeMap<&'static str, Input>) -> Vec<(Input, Digest, Place)> {
     let uki = boot::uki_path(&target.version);
     let mut inputs = Vec::new();
-    for file in &front.boot_files {
+    for file in front.in_image() {
         let place = Place::Disk { start: file.placement.start, length: file.placement.written };
         inputs.push((file.input.clone(), file.digest, place));
     }

@@ -108,7 +108,22 @@ pub fn show(home: &Home, name: &str, talos: Option<&str>, boot: Option<&str>) ->
 fn installer(board: &Board, scenario: Option<&Scenario>) -> serde_json::Value {
     let Some(overlay) = &board.overlay else { return serde_json::Value::Null };
     let writes = scenario.into_iter().flat_map(|scenario| &scenario.files);
+    // Where the recorded overlay has the file, below its folder `artifacts`.
+    let artifact = |role: &str| {
+        let file = board.sources.get(role).and_then(|origin| origin.file.as_deref())?;
+        Some(file.strip_prefix("artifacts/").unwrap_or(file).to_owned())
+    };
+    let artifacts: Vec<_> = scenario
+        .into_iter()
+        .flat_map(|scenario| &scenario.files)
+        .map(|file| file.source.as_str())
+        .chain(board.dtb.iter().map(|dtb| dtb.source.as_str()))
+        .filter_map(|role| Some((role.to_owned(), artifact(role)?)))
+        .collect();
     serde_json::json!({
+        "artifacts": artifacts.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+        "options": overlay.options,
+        "spiOption": board.spi.as_ref().map(|spi| &spi.option),
         "name": overlay.name,
         "kernelArgs": overlay.kernel_args,
         "partitionOffset": overlay.partition_offset,

@@ -1,6 +1,6 @@
 //! The image for a board's SPI flash: given, or put together from the boot files that go onto the medium.
 
-use imgcore::{Blob, ByteSize, Digest, Finding, Layout, Report};
+use imgcore::{Blob, ByteSize, Digest, Finding, Report};
 
 use crate::{
     board::Spi,
@@ -36,12 +36,12 @@ pub(crate) struct SpiImage {
 
 impl SpiImage {
     /// An image that the user or the lock file gives.
-    pub(crate) fn given(input: &Input, bytes: Vec<u8>) -> Self {
-        Self::new(&input.name, Some(input.clone()), bytes)
+    pub(crate) fn given(input: &Input, bytes: Vec<u8>, soc: Option<rkboot::Soc>) -> Self {
+        Self::new(&input.name, Some(input.clone()), bytes, soc)
     }
 
-    fn new(name: &str, input: Option<Input>, bytes: Vec<u8>) -> Self {
-        let (file, report) = rkboot::examine(&bytes, None);
+    fn new(name: &str, input: Option<Input>, bytes: Vec<u8>, soc: Option<rkboot::Soc>) -> Self {
+        let (file, report) = rkboot::examine(&bytes, soc);
         Self {
             name: name.to_owned(),
             input,
@@ -53,7 +53,7 @@ impl SpiImage {
         }
     }
 
-    /// Proves that the BootROM finds the boot loader in the flash, and that its parts stay apart and inside.
+    /// Proves that the BootROM finds the boot loader in the flash, and that all of it is inside.
     pub(crate) fn prove(&self, spi: &Spi, soc: Option<rkboot::Soc>) -> Report {
         let mut report = self.report.clone().owned_by(&self.name, 0);
         let flash = spi.size.unwrap_or(USUAL_FLASH);
@@ -90,20 +90,7 @@ impl SpiImage {
             ),
             _ => {}
         }
-        for overlap in self.layout().overlaps() {
-            report.push(
-                Finding::error("LAY012", format!("in SPI flash: {overlap}"))
-                    .at(overlap.shared())
-                    .of(self.name.clone())
-                    .help("the image is damaged or was packed with a too small place for the idblock"),
-            );
-        }
         report
-    }
-
-    /// Who owns which bytes of the flash.
-    pub(crate) fn layout(&self) -> Layout {
-        rkboot::ranges(&self.name, &self.file, 0, self.bytes.len() as u64)
     }
 
     fn idblock_start(&self) -> Option<u64> {
@@ -151,7 +138,7 @@ pub(crate) fn derive(
     let (Some(soc), Some(idblock), Some(fit)) = (soc, idblock, fit) else { return Ok(None) };
     let options = rkboot::combined::SpiOptions { fit_offset: spi.fit_offset, flash_size: spi.size };
     match rkboot::combined::plan_spi(soc, &idblock, &fit, &options) {
-        Ok(image) => Ok(Some(SpiImage::new(&spi.source, None, image.to_bytes()))),
+        Ok(image) => Ok(Some(SpiImage::new(&spi.source, None, image.to_bytes(), Some(soc)))),
         Err(error) => {
             report.push(
                 Finding::warning("LAY013", format!("no {SPI_BIN}: {error}")).of("spi").help(

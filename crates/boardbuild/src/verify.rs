@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write as _,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -146,8 +147,23 @@ pub(crate) fn examine(disk: &dyn ReadAt, record: Option<&Record>) -> Result<Exam
 
 impl Examined {
     fn boot_area(&mut self, disk: &dyn ReadAt, report: &mut Report) -> Result<()> {
-        for (index, start) in BOOT_PLACES.into_iter().enumerate() {
-            let end = BOOT_PLACES.get(index + 1).copied().unwrap_or(BOOT_AREA).min(disk.size());
+        // The vendor's SPL takes a partition of this name before the sector; the mainline SPL knows the sector alone.
+        let uboot = self.table.as_ref().and_then(|table| table.partition("uboot")).map(rawimg::gpt::Partition::range);
+        let mut places: Vec<Range<u64>> = vec![BOOT_PLACES[0]..BOOT_PLACES[1], BOOT_PLACES[1]..BOOT_AREA];
+        if let Some(range) = uboot
+            && range.start != BOOT_PLACES[1]
+        {
+            let mut head = vec![0; usize::try_from((BOOT_PLACES[1] - BOOT_PLACES[0]).min(disk.size())).unwrap_or(0)];
+            if disk.size() >= BOOT_PLACES[1] {
+                disk.read_exact_at(BOOT_PLACES[0], &mut head)?;
+            }
+            let vendor = rkboot::flow::first_stage(&head)
+                .is_some_and(|first| first.kind == rkboot::flow::FirstStageKind::Vendor);
+            let range = range.start..range.end.min(range.start.saturating_add(crate::front::BOOT_FILE_LIMIT));
+            places.insert(if vendor { 1 } else { 2 }, range);
+        }
+        for Range { start, end } in places {
+            let end = end.min(disk.size());
             let Some(length) = end.checked_sub(start).filter(|length| *length > 0) else { continue };
             let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
             disk.read_exact_at(start, &mut bytes)?;

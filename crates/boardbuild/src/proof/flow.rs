@@ -169,9 +169,9 @@ fn other_scenarios(board: &Board, scenario: Option<&str>) -> String {
             "the board file of {} has no other scenario: add one with a U-Boot that starts EFI programs",
             board.name
         ),
-        [first] => format!("{} has a scenario that works: --boot {first}", board.name),
+        [first] => format!("{} has another scenario: --boot {first}", board.name),
         [first, rest @ ..] => {
-            format!("{} has a scenario that works: --boot {first} (or one of {})", board.name, rest.join(", "))
+            format!("{} has other scenarios: --boot {first}, else {}", board.name, rest.join(", "))
         }
     }
 }

@@ -47,7 +47,7 @@ impl Situation {
 }
 
 /// Sector sizes of the media that a node is installed to: SD cards, eMMC and most NVMe disks have 512 bytes, some NVMe
-/// disks 4096. A raw image has 512 always. SPI flash holds no partitions, see [`super::spi`].
+/// disks 4096. A raw image has 512 always. SPI flash holds no partitions: its image is proved by itself.
 const SECTORS: [SectorSize; 2] = [SectorSize::B512, SectorSize::B4096];
 
 /// A node's disk is at least this large; where it ends does not matter for what lies in front.
