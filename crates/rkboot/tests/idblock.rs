@@ -391,3 +391,17 @@ fn mutants_of_real_files_are_survived() {
     testkit::mutants(21, 150, &card, touch);
     testkit::mutants(22, 10, &flash, touch);
 }
+
+#[test]
+fn a_claim_of_many_missing_bytes_is_not_believed() {
+    let parts = idblock::Parts { soc: Soc::Rk3588, init: &[1; 3000], boot: Some(&[0; 1024 * 1024]) };
+    let mut bytes = idblock::build(&parts).unwrap();
+    let whole = bytes.len();
+    bytes.truncate(whole - 512 * 1024);
+    let (block, _) = idblock::parse(&bytes);
+    assert_eq!(block.unwrap().images[1].check, idblock::Check::ValidIfPadded);
+    bytes.truncate(whole - 512 * 1024 - 512);
+    let (block, report) = idblock::parse(&bytes);
+    assert_eq!(block.unwrap().images[1].check, idblock::Check::Wrong);
+    assert!(report.has_errors());
+}
