@@ -267,10 +267,14 @@ rules! {
                                         => "leave one way to start on the boot partition";
     FLW_HYBRID         "FLW013" Info    "the vendor's SPL in front of a mainline FIT"
                                         => "give no partition the name uboot: this SPL looks there first";
-    FLW_HYBRID_BASE    "FLW014" Warning "the vendor's SPL looks for the data of this mainline FIT at another place"
+    FLW_HYBRID_BASE    "FLW014" Error   "the vendor's SPL looks for the data of this mainline FIT at another place"
                                         => "pack the FIT with binman, which pads the tree to 512 bytes";
     FLW_STAGES         "FLW015" Error   "the first stage cannot read the format of the second"
                                         => "take both stages from one build";
     FLW_MIXED          "FLW016" Warning "a mainline SPL in front of the vendor's U-Boot"
                                         => "take both stages from one build";
+    FLW_NO_SECOND      "FLW017" Error   "there is no second stage that could start what the image carries"
+                                        => "add the second stage to the boot files: u-boot.itb or uboot.img, at sector 16384";
+    FLW_STAGE_SOCS     "FLW018" Error   "the first and the second stage are for different SoCs"
+                                        => "one of them is another board's file; take both stages for the same board";
 }

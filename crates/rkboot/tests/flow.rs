@@ -4,8 +4,12 @@
 #![allow(clippy::disallowed_methods, reason = "tests write into their own temporary folders")]
 
 use imgcore::Severity;
-use rkboot::flow::{
-    self, Abilities, Answer, Carried, CarriedTree, EfiVariables, FirmwareKind, FirstStageKind, Medium, Scenario,
+use rkboot::{
+    Soc,
+    flow::{
+        self, Abilities, Answer, Carried, CarriedTree, EfiVariables, FirmwareKind, FirstStageKind, Medium, Scenario,
+    },
+    idblock,
 };
 
 const MAINLINE: &str = "testdata/ophub/easepi-r2-rk3588-u-boot.itb";
@@ -87,7 +91,11 @@ fn mainline_starts_efi_programs() {
             assert!(evidence.offset < bytes.len() as u64, "{evidence:?}");
         }
     }
-    assert_eq!(abilities(MAINLINE).unwrap().addresses.fdt, Some(0x1200_0000));
+    let found = abilities(MAINLINE).unwrap();
+    assert_eq!(found.addresses.fdt, Some(0x1200_0000));
+    // U-Boot asks `nowhere` last, so it stands for nothing beside others.
+    assert_eq!((found.environment, found.soc), (vec!["MMC", "EXT4"], Some(Soc::Rk3588)));
+    assert_eq!(abilities(ROCKPRO64).unwrap().environment, ["SPIFlash"]);
 }
 
 #[test]
@@ -99,8 +107,15 @@ fn the_vendor_u_boot_starts_no_efi_program() {
     assert_eq!(found.efi_variables, EfiVariables::None);
     assert_eq!(found.starts(), "extlinux, boot scripts, Android");
 
+    assert_eq!(found.environment, ["nowhere"]);
+
     let report = flow::check(&found, &efi_image(Vec::new()));
     assert_eq!(codes(&report), ["FLW001"]);
+    // Every reason at once: what starts the image would not find its variables either.
+    let both = flow::check(&found, &Carried { needs_efi_variables: true, ..efi_image(Vec::new()) });
+    assert_eq!(codes(&both), ["FLW001", "FLW002"]);
+    let variables = both.iter().last().unwrap();
+    assert!(variables.message.contains("no EFI variables") && variables.help.as_ref().unwrap().contains("GRUB"));
     let finding = report.iter().next().unwrap();
     assert!(finding.message.contains("U-Boot 2017.09-armbian") && finding.message.contains("CONFIG_EFI_LOADER"));
     assert!(finding.help.as_ref().unwrap().contains("`mainline`"));
@@ -178,6 +193,103 @@ fn stages_make_a_scenario() {
     let mut legacy = b"LOADER  ".to_vec();
     legacy.resize(4096, 0);
     assert_eq!(codes(&flow::scenario(Some(&mainline), &uboot, &legacy).1), ["FLW015"]);
+}
+
+/// A U-Boot with its own tree, for this SoC.
+fn uboot_for(compatible: &str) -> Vec<u8> {
+    use dtbtool::{
+        WriteOptions,
+        model::{DeviceTree, Node, Property},
+    };
+    let mut tree = DeviceTree::new();
+    *tree.root_mut() = Node::new("").with(Property::strings("compatible", ["maker,board", compatible]));
+    let mut bytes = format!("\0{BANNER}\0bootcmd=bootflow scan\0\0").into_bytes();
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes.extend_from_slice(&tree.to_bytes(&WriteOptions::default()).unwrap());
+    bytes
+}
+
+#[test]
+fn stages_are_for_one_chip() {
+    for (soc, compatible, found) in [
+        (Soc::Rk3328, "rockchip,rk3588", &["FLW018"][..]),
+        (Soc::Rk3328, "rockchip,rk3328", &[]),
+        // One tag for both, and nothing else tells.
+        (Soc::Rk3328, "rockchip,rk3288", &[]),
+        (Soc::Rk3328, "rockchip,rk3399", &["FLW018"]),
+        (Soc::Rk3588, "rockchip,rk3399", &["FLW018"]),
+        (Soc::Rk3588, "rockchip,rk3568", &[]),
+        (Soc::Rk3568, "rockchip,rk3566", &[]),
+        (Soc::Rk3588, "rockchip,rk9999", &[]),
+    ] {
+        let block = idblock::build(&idblock::Parts { soc, init: b"ddr", boot: Some(b"spl") }).unwrap();
+        let first = flow::first_stage(&block).unwrap();
+        assert!(first.socs.contains(&soc) && first.soc.is_none(), "{first:?}");
+        let second = uboot_for(compatible);
+        let abilities = flow::abilities(&second).0.unwrap();
+        let (_, report) = flow::scenario(Some(&first), &abilities, &second);
+        assert_eq!(codes(&report), found, "{soc} {compatible}");
+        assert_eq!(report.has_errors(), !found.is_empty());
+    }
+    // Published DDR code and the trees of SPLs tell more.
+    let first = |path: &str| read(path).and_then(|bytes| flow::first_stage(&bytes)).map(|stage| stage.soc);
+    for (path, soc) in [
+        ("testdata/seed-nanopi-m6/idbloader.img", Soc::Rk3588),
+        ("testdata/ophub/easepi-r2-rk3588-idbloader.img", Soc::Rk3588),
+        ("testdata/debian-u-boot-rockchip-2025.01-3.2/rock64-rk3328/idbloader.img", Soc::Rk3328),
+        (ROCKPRO64, Soc::Rk3399),
+    ] {
+        let Some(found) = first(path) else { return };
+        assert_eq!(found, Some(soc), "{path}");
+    }
+    let rock64 =
+        flow::first_stage(&read("testdata/debian-u-boot-rockchip-2025.01-3.2/rock64-rk3328/idbloader.img").unwrap());
+    let bytes = read(MAINLINE).unwrap();
+    let (_, report) = flow::scenario(rock64.as_ref(), &abilities(MAINLINE).unwrap(), &bytes);
+    assert_eq!(codes(&report), ["FLW018"]);
+    assert!(report.iter().next().unwrap().message.contains("for rk3328, and the second for rk3588"));
+}
+
+#[test]
+fn a_chain_without_a_second_stage_starts_nothing() {
+    let block = idblock::build(&idblock::Parts { soc: Soc::Rk3588, init: b"ddr", boot: Some(b"spl") }).unwrap();
+    assert!(flow::abilities(&block).0.is_none());
+    let report = flow::check_missing(flow::first_stage(&block).as_ref(), &efi_image(Vec::new()));
+    assert_eq!((codes(&report).as_slice(), report.has_errors()), (&["FLW017"][..], true));
+    assert!(flow::check_missing(None, &Carried { needs_efi_variables: true, ..Carried::default() }).is_empty());
+    #[cfg(feature = "cli")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        let (first, trust) = (write("idbloader.img", &block), write("trust.img", b"BL3X"));
+        let second = write("u-boot.bin", &uboot_for("rockchip,rk3588"));
+        let other = write("other.bin", &uboot_for("rockchip,rk3328"));
+        let run = |files: &[&std::path::Path], arguments: &[&str]| {
+            let program = env!("CARGO_BIN_EXE_rkboot");
+            let made = std::process::Command::new(program).arg("flow").args(files).args(arguments).output().unwrap();
+            (made.status.code(), String::from_utf8(made.stdout).unwrap())
+        };
+        for (files, arguments, code, part) in [
+            (&[first.as_path()][..], &["--carries", "efi"][..], 1, "FLW017"),
+            (&[&trust], &["--carries", "extlinux"], 1, "FLW017"),
+            (&[&first], &["--needs-efi-variables"], 1, "FLW017"),
+            (&[&first], &[], 0, "none in these files"),
+            (&[&first, &second], &[], 0, "mainline"),
+            (&[&first, &other], &[], 1, "FLW018"),
+            // Names and trees alone, without a word about ways to start.
+            (&[&second], &["--dtb", "dtb/rockchip/a.dtb"], 0, "stable MAC"),
+            (&[&second], &["--carries", "efi"], 1, "FLW001"),
+        ] {
+            let (found, text) = run(files, arguments);
+            assert_eq!(found, Some(code), "{arguments:?}\n{text}");
+            assert!(text.contains(part), "{arguments:?}\n{text}");
+            assert!(part == "FLW001" || !text.contains("FLW001"), "{text}");
+        }
+    }
 }
 
 #[test]
@@ -301,31 +413,70 @@ fn uefi_firmware_starts_efi_programs() {
     let carried = Carried { needs_efi_variables: true, ..efi_image(Vec::new()) };
     assert!(flow::check(&found, &carried).is_empty());
     assert_eq!(flow::scenario(None, &found, &volume).0, Some(Scenario::Edk2));
+    // In a FIT the store is found at one place of the medium only.
+    let fit = fit_of("data-offset", "none", &[("edk2", &volume), ("nvdata", &[0xff; 512])]);
+    let block = idblock::build(&idblock::Parts { soc: Soc::Rk3588, init: b"ddr", boot: Some(b"spl") }).unwrap();
+    for (block_at, fit_at, variables, found) in [
+        (None, 0, EfiVariables::Unknown, &["FLW002"][..]),
+        (Some(0x8000), 0x10_0000, EfiVariables::Store, &[]),
+        (Some(0x8000), 0x20_0000, EfiVariables::None, &["FLW002"]),
+        (Some(0), 0xf_8000, EfiVariables::Store, &[]),
+        (Some(0), 0x7f_8000, EfiVariables::None, &["FLW002"]),
+    ] {
+        let mut file = Vec::new();
+        if let Some(at) = block_at {
+            file.resize(at, 0);
+            file.extend_from_slice(&block);
+        }
+        file.resize(fit_at, 0);
+        file.extend_from_slice(&fit);
+        let edk2 = flow::abilities(&file).0.unwrap();
+        assert_eq!((edk2.kind, edk2.efi_variables), (FirmwareKind::Edk2, variables), "{fit_at:#x}");
+        assert!(edk2.evidence.iter().any(|evidence| evidence.what == "variable store"));
+        let report = flow::check(&edk2, &carried);
+        assert_eq!(codes(&report), found);
+        assert!(report.iter().all(|finding| finding.message.contains("0x100000")), "{report:?}");
+    }
     volume[60] ^= 1;
     assert_eq!(flow::abilities(&volume).0.unwrap().kind, FirmwareKind::Unknown);
 }
 
 /// A FIT with one program, whose data lies behind the tree at a multiple of 4.
 fn small_fit(compression: &str, data: &[u8]) -> Vec<u8> {
+    fit_of("data-offset", compression, &[("u-boot", data)])
+}
+
+/// The same with several images, whose data is found by this property.
+fn fit_of(place: &str, compression: &str, programs: &[(&str, &[u8])]) -> Vec<u8> {
     use dtbtool::{
         WriteOptions,
         model::{DeviceTree, Node, Property},
     };
     let mut tree = DeviceTree::new();
-    let image = Node::new("u-boot")
-        .with(Property::string("os", "u-boot"))
-        .with(Property::string("type", "standalone"))
-        .with(Property::string("compression", compression))
-        .with(Property::u32("load", 0x80_0000))
-        .with(Property::u32("data-size", u32::try_from(data.len()).unwrap()))
-        .with(Property::u32("data-offset", 0));
+    let mut images = Node::new("images");
+    let mut at = if place == "data-offset" { 0 } else { 4096 };
+    let mut all = Vec::new();
+    for (name, data) in programs {
+        let size = u32::try_from(data.len()).unwrap();
+        let image = Node::new(*name)
+            .with(Property::string("os", "u-boot"))
+            .with(Property::string("type", "standalone"))
+            .with(Property::string("compression", compression))
+            .with(Property::u32("load", 0x80_0000))
+            .with(Property::u32("data-size", size))
+            .with(Property::u32(place, at));
+        images = images.with_child(image);
+        at += size;
+        all.extend_from_slice(data);
+    }
     let configurations = Node::new("configurations")
         .with(Property::string("default", "config-1"))
         .with_child(Node::new("config-1").with(Property::strings("loadables", ["u-boot"])));
-    *tree.root_mut() = Node::new("").with_child(Node::new("images").with_child(image)).with_child(configurations);
+    *tree.root_mut() = Node::new("").with_child(images).with_child(configurations);
     let mut bytes = tree.to_bytes(&WriteOptions::default()).unwrap();
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes.extend_from_slice(data);
+    let start = if place == "data-offset" { bytes.len().next_multiple_of(4) } else { 4096 };
+    bytes.resize(start, 0);
+    bytes.extend_from_slice(&all);
     bytes
 }
 
@@ -343,6 +494,18 @@ fn compressed_programs_and_misplaced_data_are_said() {
     };
     let (made, report) = flow::scenario(Some(&vendor), &found, &fit);
     assert_eq!((made, codes(&report).as_slice()), (Some(Scenario::VendorSplHybrid), &["FLW014"][..]));
+    assert!(report.has_errors(), "{report:?}");
+    // In one file with the first stage it is the same FIT; one that says where its data is has no base.
+    let mut both = read("testdata/friendlyelec-sd-fuse/rk3588-idbloader-4e1888d5fa6c.img").unwrap();
+    both.resize(0x7f_8000, 0xff);
+    both.extend_from_slice(&fit);
+    let found = flow::abilities(&both).0.unwrap();
+    let report = flow::scenario(flow::first_stage(&both).as_ref(), &found, &both).1;
+    assert_eq!(codes(&report), ["FLW014"]);
+    assert_eq!(report.iter().next().unwrap().range, Some(0x7f_8004..0x7f_8008));
+    let placed = fit_of("data-position", "none", &[("u-boot", program.as_bytes())]);
+    let found = flow::abilities(&placed).0.unwrap();
+    assert_eq!(codes(&flow::scenario(Some(&vendor), &found, &placed).1), ["FLW013"]);
 
     #[cfg(feature = "cli")]
     if let (Some(gzip), Some(bytes)) = (testkit::tool("gzip"), read(MAINLINE)) {

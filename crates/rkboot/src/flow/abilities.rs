@@ -15,7 +15,7 @@ use super::{
     environment::Environment, strings::texts,
 };
 use crate::{
-    Fit,
+    Fit, IDBLOCK_OFFSET, Soc,
     bootfile::{find_fit, first_stage_base},
     fit::{self, Image},
     loader, rules,
@@ -77,12 +77,26 @@ pub fn abilities(bytes: &[u8]) -> (Option<Abilities>, Report) {
 }
 
 /// The FIT at the start, or behind an idblock.
-fn locate_fit(bytes: &[u8]) -> Option<(u64, Fit)> {
+pub(super) fn locate_fit(bytes: &[u8]) -> Option<(u64, Fit)> {
     if fit::is_tree(bytes) {
         return fit::parse(bytes).0.map(|fit| (0, fit));
     }
     let base = first_stage_base(bytes)?;
     find_fit(bytes, base.saturating_add(SECTOR)).map(|(at, fit, _)| (at, fit))
+}
+
+/// Whether the firmware of edk2-porting finds its variable store, an image of the FIT that nothing loads code from. It
+/// looks at a fixed place of the medium, which is in the FIT only if that begins at 0x100000.
+fn edk2_store(bytes: &[u8], at: u64) -> EfiVariables {
+    const EDK2_FIT: u64 = 0x10_0000;
+    match first_stage_base(bytes) {
+        // A file of its own does not say where it is written.
+        None => EfiVariables::Unknown,
+        // What begins with the idblock is written at sector 64, the rest from the start of the medium.
+        Some(0) if at.saturating_add(IDBLOCK_OFFSET) == EDK2_FIT => EfiVariables::Store,
+        Some(base) if base > 0 && at == EDK2_FIT => EfiVariables::Store,
+        Some(_) => EfiVariables::None,
+    }
 }
 
 fn unknown(what: &str) -> Finding {
@@ -128,9 +142,15 @@ fn from_fit(bytes: &[u8], at: u64, fit: &Fit, report: &mut Report) -> Abilities 
         let offset = image.data.as_ref().map_or(at, |(_, range)| at.saturating_add(range.start));
         read_tree(&fdt, offset, &mut found);
     }
-    // The firmware of edk2-porting keeps its variables in an image of the FIT that nothing loads code from.
-    if found.kind == FirmwareKind::Edk2 && fit.image("nvdata").is_some() {
-        found.efi_variables = EfiVariables::Store;
+    if found.kind == FirmwareKind::Edk2 {
+        let nvdata = fit.image("nvdata").and_then(|image| image.data.as_ref());
+        if let Some((_, range)) = nvdata {
+            let offset = at.saturating_add(range.start);
+            found.evidence.push(Evidence { what: "variable store", offset });
+        }
+        if nvdata.is_some() || found.efi_variables == EfiVariables::Store {
+            found.efi_variables = edk2_store(bytes, at);
+        }
     }
     // binman names each configuration after the tree's source file, which is the default of `fdtfile` too.
     let described = configuration.and_then(|configuration| configuration.description.as_deref());
@@ -199,7 +219,7 @@ fn loader_image(bytes: &[u8]) -> Option<Body<'_>> {
 }
 
 /// The last sound device tree in a program.
-fn last_tree(bytes: &[u8]) -> Option<(usize, Fdt<'_>)> {
+pub(super) fn last_tree(bytes: &[u8]) -> Option<(usize, Fdt<'_>)> {
     const MAX_ATTEMPTS: usize = 16;
     let magic = dtbtool::MAGIC.to_be_bytes();
     let places = bytes.chunks_exact(4).enumerate().rev().filter(|(_, word)| **word == magic);
@@ -238,13 +258,17 @@ fn is_tree_name(text: &str) -> bool {
 
 /// Drivers of the environment by their names in U-Boot.
 const STORES: [(&str, &str); 6] = [
-    ("nowhere", "nowhere"),
+    (NOWHERE, NOWHERE),
     ("SPIFlash", "SPIFlash"),
-    ("/uboot.env", "FAT or EXT4"),
+    // The defaults of CONFIG_ENV_EXT4_FILE and CONFIG_ENV_FAT_FILE.
+    ("/uboot.env", "EXT4"),
+    ("uboot.env", "FAT"),
     ("Writing to %sMMC(%d)... ", "MMC"),
     ("Reading from MMC(%d)... ", "MMC"),
-    ("uboot.env", "FAT or EXT4"),
 ];
+
+/// The driver that stores nothing. U-Boot asks it last.
+const NOWHERE: &str = "nowhere";
 
 /// Folders that mainline's EFI boot method looks into, besides the root.
 const PREFIXES: [&str; 3] = ["/dtb", "/dtb/current", "/dtbs"];
@@ -293,7 +317,7 @@ fn signs(body: &[u8], offset: u64, evidence: &mut Vec<Evidence>) -> Signs {
             *flag |= text == *prefix;
         }
         for (mark, name) in STORES {
-            if text.ends_with(mark) && !signs.stores.contains(&name) {
+            if text == mark && !signs.stores.contains(&name) {
                 signs.stores.push(name);
             }
         }
@@ -350,6 +374,9 @@ fn read_body(body: &Body<'_>) -> Abilities {
     };
     found.baud = environment.get("baudrate").and_then(|text| text.parse().ok());
     found.environment = signs.stores;
+    if found.environment.len() > 1 {
+        found.environment.retain(|name| *name != NOWHERE);
+    }
     found.stable_mac = if signs.cpuid || signs.serial_mac { Answer::Yes } else { Answer::Unknown };
     found
 }
@@ -492,6 +519,7 @@ fn read_tree(fdt: &Fdt<'_>, offset: u64, found: &mut Abilities) {
         compatible: root.compatible().take(MAX_COMPATIBLE).map(quote).collect(),
         offset,
     });
+    found.soc = root_soc(fdt);
     found.evidence.push(Evidence { what: "device tree", offset });
     let chosen = fdt.find("/chosen").and_then(|chosen| chosen.property("stdout-path"));
     found.stdout_path = chosen.and_then(|path| path.as_str()).map(quote);
@@ -508,6 +536,11 @@ fn read_tree(fdt: &Fdt<'_>, offset: u64, found: &mut Abilities) {
             fdt.find(path).and_then(mmc_medium)
         };
     }
+}
+
+/// The SoC that a tree's root names: the last word of Rockchip's that is known, since the most general comes last.
+pub(super) fn root_soc(fdt: &Fdt<'_>) -> Option<Soc> {
+    fdt.root().compatible().filter_map(|text| Soc::from_name(text.strip_prefix("rockchip,")?)).last()
 }
 
 /// U-Boot's trees are stripped of much that tells a card from a chip; what is left is the controller.

@@ -10,7 +10,7 @@
 use dtbtool::Fdt;
 use imgcore::{ByteSize, Finding, Report};
 
-use super::{Abilities, Answer, EfiVariables, FirmwareKind, Medium};
+use super::{Abilities, Answer, EfiVariables, FirmwareKind, FirstStage, Medium};
 use crate::{Soc, rules, util::quote};
 
 /// What mainline U-Boot loads as a device tree at most (`EFI_DTB_SIZE`… 4 MiB, `rockchip-boot.md` §6.3).
@@ -75,6 +75,37 @@ impl Carried {
     }
 }
 
+/// What is wrong with boot files that hold no second stage, when an image carries something to be started: nobody starts
+/// it. For files that are all there is in front of the image; `first` is the first stage in them, if there is one.
+///
+/// ```
+/// use rkboot::flow::{self, Carried};
+///
+/// let carried = Carried { efi_fallback_loader: true, ..Carried::default() };
+/// assert_eq!(flow::check_missing(None, &carried).iter().next().unwrap().code, "FLW017");
+/// assert!(flow::check_missing(None, &Carried::default()).is_empty());
+/// ```
+pub fn check_missing(first: Option<&FirstStage>, carried: &Carried) -> Report {
+    let there: Vec<_> = carried.ways().iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
+    if there.is_empty() {
+        return Report::new();
+    }
+    let what = match first {
+        Some(first) => {
+            let version = first.version.as_deref().map_or_else(String::new, |text| format!(", {}", quote(text)));
+            format!("there is a first stage ({}{version}) and", first.kind.describe())
+        }
+        None => "these boot files hold neither a first nor".to_owned(),
+    };
+    let none = if first.is_some() { "no second stage" } else { "a second stage" };
+    let finding = Finding::error(
+        rules::FLW_NO_SECOND,
+        format!("{what} {none}: nothing starts what the image carries ({})", there.join(", ")),
+    )
+    .help("add what the SPL starts: u-boot.itb or uboot.img with U-Boot or EDK2, at sector 16384");
+    Report::from_iter([finding])
+}
+
 /// Compares what a second stage can start with what is there to be started.
 pub fn check(abilities: &Abilities, carried: &Carried) -> Report {
     let mut report = Report::new();
@@ -89,11 +120,12 @@ pub fn check(abilities: &Abilities, carried: &Carried) -> Report {
         return report;
     }
     let by_efi = check_way(abilities, carried, &mut report);
+    // Whoever takes another second stage because of the first reason should know of the second.
+    check_variables(abilities, carried, &mut report);
     if by_efi {
-        check_variables(abilities, carried, &mut report);
         check_tree_name(abilities, carried, &mut report);
     }
-    check_trees(abilities, carried, &mut report);
+    check_built_in(abilities, carried, &mut report);
     if abilities.kind == FirmwareKind::UBootMainline && abilities.stable_mac == Answer::Unknown {
         report.push(
             Finding::info(
@@ -103,6 +135,16 @@ pub fn check(abilities: &Abilities, carried: &Carried) -> Report {
             .help("set `local-mac-address` in the device tree, or give the address in the network configuration"),
         );
     }
+    report
+}
+
+/// The part of [`check`] that is about device trees alone: their names, sizes, and which board they are for.
+pub fn check_trees(abilities: &Abilities, carried: &Carried) -> Report {
+    let mut report = Report::new();
+    if abilities.efi != Answer::No {
+        check_tree_name(abilities, carried, &mut report);
+    }
+    check_built_in(abilities, carried, &mut report);
     report
 }
 
@@ -185,10 +227,17 @@ fn check_variables(abilities: &Abilities, carried: &Carried, report: &mut Report
     if !carried.needs_efi_variables {
         return;
     }
+    let edk2 = abilities.kind == FirmwareKind::Edk2;
+    let has_no_efi = abilities.efi == Answer::No && abilities.efi_boot_manager == Answer::No;
     let why = match abilities.efi_variables {
         EfiVariables::Store => return,
         EfiVariables::File => "keeps them in `ubootefi.var`, which a running system does not write",
+        EfiVariables::None if has_no_efi => "has no EFI, and so no EFI variables",
+        EfiVariables::None if edk2 => {
+            "finds its store only where its FIT begins at byte 0x100000 of the medium, which it does not"
+        }
         EfiVariables::None => "keeps them in memory only",
+        EfiVariables::Unknown if edk2 => "finds its store only where its FIT begins at byte 0x100000 of the medium",
         EfiVariables::Unknown => "does not show where it keeps them",
     };
     report.push(
@@ -262,7 +311,7 @@ fn check_tree_name(abilities: &Abilities, carried: &Carried, report: &mut Report
     );
 }
 
-fn check_trees(abilities: &Abilities, carried: &Carried, report: &mut Report) {
+fn check_built_in(abilities: &Abilities, carried: &Carried, report: &mut Report) {
     for tree in &carried.trees {
         if let Some(size) = tree.size.filter(|size| *size > DTB_LIMIT) {
             report.push(
@@ -281,8 +330,7 @@ fn check_trees(abilities: &Abilities, carried: &Carried, report: &mut Report) {
         return;
     }
     let soc = |list: &[String]| list.iter().rev().find_map(|text| Soc::from_name(text.strip_prefix("rockchip,")?));
-    let ours = soc(&own.compatible);
-    if let Some(ours) = ours
+    if let Some(ours) = abilities.soc
         && let Some(other) = known.iter().find_map(|tree| soc(&tree.compatible).filter(|theirs| *theirs != ours))
         && !known.iter().any(|tree| soc(&tree.compatible) == Some(ours))
     {

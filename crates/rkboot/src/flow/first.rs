@@ -9,9 +9,15 @@
 
 use imgcore::{Finding, Report};
 
-use super::{Abilities, FirmwareKind, strings::texts};
+use super::{
+    Abilities, FirmwareKind,
+    abilities::{last_tree, locate_fit, root_soc},
+    strings::texts,
+};
 use crate::{
+    HeaderVersion, Soc,
     bootfile::first_stage_base,
+    fit::DataForm,
     idblock::{self, AnyBlock},
     rules,
     util::{quote, slice, tail},
@@ -63,14 +69,21 @@ pub struct FirstStage {
     pub version: Option<String>,
     /// Where the idblock is in the file.
     pub offset: u64,
+    /// The SoC that it is for, from the DDR init code if that was published, else from the SPL's device tree.
+    pub soc: Option<Soc>,
+    /// Every SoC whose BootROM may take it: all of those with its header version and tag where nothing tells more.
+    pub socs: Vec<Soc>,
 }
 
 /// Finds the first stage in an idblock, in a file that begins with one, or in an SPI image. `None` when there is no
 /// idblock.
 pub fn first_stage(bytes: &[u8]) -> Option<FirstStage> {
     let base = first_stage_base(bytes)?;
-    let flat = block_at(tail(bytes, base)).map(|(_, flat)| flat).unwrap_or_default();
-    let mut found = FirstStage { kind: FirstStageKind::Unknown, version: None, offset: base };
+    let rest = tail(bytes, base);
+    let (block, flat) = block_at(rest).map_or((None, Vec::new()), |(block, flat)| (Some(block), flat));
+    let socs = block.map(|block| possible_socs(&block, rest, &flat)).unwrap_or_default();
+    let soc = if let [only] = socs.as_slice() { Some(*only) } else { None };
+    let mut found = FirstStage { kind: FirstStageKind::Unknown, version: None, offset: base, soc, socs };
     for (_, text) in texts(&flat) {
         if let Some(start) = text.find("U-Boot SPL 20") {
             let version = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
@@ -87,6 +100,38 @@ pub fn first_stage(bytes: &[u8]) -> Option<FirstStage> {
         }
     }
     Some(found)
+}
+
+/// Which SoCs an idblock can be for: one if its DDR init code or its SPL's tree tells, else all with its header.
+fn possible_socs(block: &AnyBlock, bytes: &[u8], flat: &[u8]) -> Vec<Soc> {
+    let fits = |soc: &Soc| match block {
+        AnyBlock::V1(block) => {
+            soc.header_version() == HeaderVersion::V1 && (!block.has_known_tag() || soc.tag().as_bytes() == block.tag)
+        }
+        AnyBlock::V2(_) => soc.header_version() == HeaderVersion::V2,
+    };
+    let mut published: Vec<Soc> = block.ddr(bytes).map(|ddr| ddr.socs().collect()).unwrap_or_default();
+    published.sort();
+    published.dedup();
+    published.retain(fits);
+    if !published.is_empty() {
+        return published;
+    }
+    match last_tree(flat).and_then(|(_, fdt)| root_soc(&fdt)).filter(fits) {
+        Some(soc) => vec![soc],
+        None => Soc::all().filter(fits).collect(),
+    }
+}
+
+/// Whether a second stage for `second` can be behind a first stage that is for one of these.
+fn same_chip(first: &[Soc], second: Soc) -> bool {
+    // One die each: their blobs and trees go by either name.
+    let die = |soc: Soc| match soc {
+        Soc::Rk3326 => Soc::Px30,
+        Soc::Px3se => Soc::Rk3128,
+        other => other,
+    };
+    first.is_empty() || first.iter().any(|soc| die(*soc) == die(second))
 }
 
 /// The idblock at the start of `bytes`, and what it holds in the flat form.
@@ -169,23 +214,51 @@ pub fn scenario(first: Option<&FirstStage>, second: &Abilities, second_file: &[u
         ),
         _ => {}
     }
+    if let (Some(first), Some(soc)) = (first, second.soc)
+        && !same_chip(&first.socs, soc)
+    {
+        report.push(other_socs(first, second, soc));
+    }
     if scenario == Some(Scenario::VendorSplHybrid) {
         report.push(hybrid(second_file));
     }
     (scenario, report)
 }
 
+fn other_socs(first: &FirstStage, second: &Abilities, soc: Soc) -> Finding {
+    const SHOWN: usize = 6;
+    let names: Vec<_> = first.socs.iter().take(SHOWN).map(|soc| soc.name()).collect();
+    let more = if first.socs.len() > SHOWN { ", …" } else { "" };
+    let at = second.tree.as_ref().map_or(0, |tree| tree.offset);
+    Finding::error(
+        rules::FLW_STAGE_SOCS,
+        format!(
+            "the first stage is for {}{more}, and the second for {soc}, as its device tree says",
+            names.join(" or ")
+        ),
+    )
+    .at(at..at.saturating_add(8))
+    .help("one of them is another board's file: the board stays dark; take both stages for the same board")
+}
+
 fn hybrid(second_file: &[u8]) -> Finding {
-    let (fit, _) = crate::fit::parse(second_file);
-    let base = fit.as_ref().filter(|fit| fit.declared_size.is_none() && fit.totalsize % 512 != 0);
-    if base.is_some() {
-        return Finding::warning(
-            rules::FLW_HYBRID_BASE,
-            "the vendor's SPL looks for external data at a multiple of 512 bytes behind the tree, and this mainline FIT \
-             has it at a multiple of 4",
-        )
-        .at(4..8)
-        .help("pack the FIT with binman, which pads the tree to 512 bytes");
+    if let Some((at, fit)) = locate_fit(second_file) {
+        let tree = u64::from(fit.totalsize);
+        let is_external = |image: &crate::fit::Image| matches!(image.data, Some((DataForm::Offset, _)));
+        // The vendor's own packer rounds to 512 as its SPL does and declares the whole size.
+        let moved = fit.declared_size.is_none() && tree.next_multiple_of(4) != tree.next_multiple_of(512);
+        if moved && fit.images.iter().any(is_external) {
+            let (theirs, ours) = (tree.next_multiple_of(512), tree.next_multiple_of(4));
+            return Finding::error(
+                rules::FLW_HYBRID_BASE,
+                format!(
+                    "the vendor's SPL looks for the data of the images from byte {theirs} of the FIT on, a multiple of 512, \
+                     and this mainline FIT has it from byte {ours} on: every image is read from the wrong place"
+                ),
+            )
+            .at(at.saturating_add(4)..at.saturating_add(8))
+            .help("pack the FIT with binman, which pads the tree to 512 bytes");
+        }
     }
     Finding::info(
         rules::FLW_HYBRID,

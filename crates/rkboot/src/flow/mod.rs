@@ -27,8 +27,9 @@ mod strings;
 
 use std::fmt;
 
+use crate::Soc;
 pub use abilities::abilities;
-pub use check::{Carried, CarriedTree, DTB_LIMIT, check, check_media};
+pub use check::{Carried, CarriedTree, DTB_LIMIT, check, check_media, check_missing, check_trees};
 pub(crate) use first::block_at;
 pub use first::{FirstStage, FirstStageKind, Scenario, first_stage, scenario};
 pub(crate) use strings::texts;
@@ -243,10 +244,13 @@ pub struct Abilities {
     pub stdout_path: Option<String>,
     /// `baudrate` of the default environment.
     pub baud: Option<u32>,
-    /// Drivers for a stored environment: `MMC`, `SPIFlash`, `FAT`, `EXT4`; `nowhere` alone means that there is none.
+    /// Drivers for a stored environment: `MMC`, `SPIFlash`, `FAT`, `EXT4`; `nowhere`, always alone, means that there is
+    /// none.
     pub environment: Vec<&'static str>,
     /// Its own tree.
     pub tree: Option<BuiltInTree>,
+    /// The SoC that its own tree is for.
+    pub soc: Option<Soc>,
     /// Whether it derives a stable Ethernet address from the chip's serial number.
     pub stable_mac: Answer,
     /// From what all this was concluded.
@@ -275,6 +279,7 @@ impl Abilities {
             baud: None,
             environment: Vec::new(),
             tree: None,
+            soc: None,
             stable_mac: Answer::Unknown,
             evidence: Vec::new(),
         }

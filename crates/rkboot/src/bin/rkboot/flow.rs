@@ -5,6 +5,7 @@ use std::{fmt::Write as _, path::PathBuf};
 use clap::{Args, ValueEnum};
 use imgcore::Report;
 use rkboot::{
+    Soc,
     flow::{self, Abilities, Carried, CarriedTree, FirstStage, Medium, Scenario},
     pairing,
 };
@@ -16,6 +17,7 @@ use crate::{Failure, Outcome, files::read};
 #[command(after_help = "Examples:
   rkboot flow u-boot-rockchip.bin
   rkboot flow idbloader.img uboot.img --carries efi
+  rkboot flow u-boot.itb --dtb dtb/rockchip/rk3588s-nanopi-m6.dtb
   rkboot flow u-boot.itb --carries efi --dtb dtb/rockchip/rk3588s-nanopi-m6.dtb=rk3588s-nanopi-m6.dtb --medium sd
 
 Exit codes: 0 done, 1 nothing of what the image carries is started, or the stages do not fit, 2 usage, 3 input missing,
@@ -30,7 +32,8 @@ pub(crate) struct Flow {
     /// The boot loader of the image needs EFI variables that the running system sets
     #[arg(long)]
     needs_efi_variables: bool,
-    /// A device tree on the boot partition, with the file it is made of
+    /// A device tree on the boot partition, with the file it is made of; without --carries its name and board alone are
+    /// compared
     #[arg(long, value_name = "PATH[=FILE]")]
     dtb: Vec<String>,
     /// The medium that the boot loader is written to
@@ -92,9 +95,14 @@ pub(crate) fn run(arguments: &Flow) -> Result<Outcome, Failure> {
             report.extend(pairing::check(front, bytes).owned_by(name, 0));
         }
         report.extend(findings.owned_by(name, 0));
-        if !arguments.carries.is_empty() || !arguments.dtb.is_empty() || arguments.needs_efi_variables {
-            report.extend(flow::check(abilities, &carried(arguments)?).owned_by(name, 0));
+        let carried = carried(arguments)?;
+        if !arguments.carries.is_empty() || arguments.needs_efi_variables {
+            report.extend(flow::check(abilities, &carried).owned_by(name, 0));
+        } else if !arguments.dtb.is_empty() {
+            report.extend(flow::check_trees(abilities, &carried).owned_by(name, 0));
         }
+    } else {
+        report.extend(flow::check_missing(first.as_ref(), &carried(arguments)?));
     }
     if let Some(medium) = arguments.medium {
         let medium = match medium {
@@ -113,7 +121,8 @@ pub(crate) fn run(arguments: &Flow) -> Result<Outcome, Failure> {
 fn carried(arguments: &Flow) -> Result<Carried, Failure> {
     let has = |way| arguments.carries.contains(&way);
     let mut carried = Carried {
-        efi_fallback_loader: has(Way::Efi),
+        // What needs EFI variables is started by EFI.
+        efi_fallback_loader: has(Way::Efi) || (arguments.carries.is_empty() && arguments.needs_efi_variables),
         extlinux: has(Way::Extlinux),
         boot_script: has(Way::Script),
         android: has(Way::Android),
@@ -142,6 +151,9 @@ fn render(
     if let Some(stage) = first {
         let version = stage.version.as_deref().map_or_else(String::new, |version| format!(", {version}"));
         row("first stage", &format!("{}{version}", stage.kind.describe()));
+        if let Some(soc) = stage.soc {
+            row("", &format!("for {soc}"));
+        }
     }
     match second {
         None => row("second stage", "none in these files"),
@@ -248,6 +260,7 @@ fn result(first: Option<&FirstStage>, second: Option<&Abilities>, scenario: Opti
             "tree": found.tree.as_ref().map(|tree| json!({
                 "model": tree.model, "compatible": tree.compatible, "offset": tree.offset,
             })),
+            "soc": found.soc.map(Soc::name),
             "stable_mac": found.stable_mac.name(),
             "evidence": found.evidence.iter().map(|evidence| json!({
                 "what": evidence.what, "offset": evidence.offset,
@@ -255,7 +268,12 @@ fn result(first: Option<&FirstStage>, second: Option<&Abilities>, scenario: Opti
         })
     });
     json!({
-        "first": first.map(|stage| json!({ "kind": stage.kind.name(), "version": stage.version, "offset": stage.offset })),
+        "first": first.map(|stage| json!({
+            "kind": stage.kind.name(),
+            "version": stage.version,
+            "offset": stage.offset,
+            "soc": stage.soc.map(Soc::name),
+        })),
         "second": second,
         "scenario": scenario.map(Scenario::name),
     })

@@ -89,6 +89,12 @@ impl IdBlockV1 {
         ddr::identify(slice(&self.decoded(bytes), &self.init))
     }
 
+    /// Whether the init code begins with the tag of some SoC; signed code begins with another.
+    pub(crate) fn has_known_tag(&self) -> bool {
+        crate::Soc::all()
+            .any(|soc| soc.header_version() == crate::HeaderVersion::V1 && soc.tag().as_bytes() == self.tag)
+    }
+
     /// Whether the file holds boot code behind the init code.
     pub fn has_boot(&self) -> bool {
         self.content_length > self.init.end
