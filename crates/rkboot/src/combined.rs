@@ -26,7 +26,12 @@
 use imgcore::{Report, Severity};
 
 use crate::{
-    Assembly, BootFileKind, Error, ErrorKind, FIT_OFFSET, IDBLOCK_OFFSET, Soc, examine, fit::Fit, idblock, util::SECTOR,
+    Assembly, BootFileKind, Error, ErrorKind, FIT_OFFSET, IDBLOCK_OFFSET, Soc,
+    bootfile::soc::{fit_socs, list, stages_differ},
+    examine,
+    fit::Fit,
+    idblock,
+    util::SECTOR,
 };
 
 /// `CONFIG_SPL_PAD_TO` of Rockchip boards: the FIT's sector on the card, counted from that of the idblock.
@@ -69,11 +74,12 @@ pub struct SpiOptions {
 ///
 /// # Errors
 /// A part that is not what it should be or is damaged, an idblock that reaches the FIT's place, a file longer than
-/// the limit.
+/// the limit, parts for different SoCs.
 pub fn plan<'a>(idblock: &'a [u8], fit: &'a [u8], options: &CardOptions) -> Result<Assembly<'a>, Error> {
     if check_idblock(idblock, None)? {
         return Err(bad("the idblock", "it is spread for SPI flash (rkspi); make it for cards (rksd)"));
     }
+    check_pair(idblock, fit)?;
     let mut file = Assembly::new();
     file.push("idblock", idblock);
     finish(file, fit, options.pad_to, options.limit, None)
@@ -89,10 +95,23 @@ pub fn plan<'a>(idblock: &'a [u8], fit: &'a [u8], options: &CardOptions) -> Resu
 /// # Errors
 /// Those of [`plan`]; a SoC whose place in flash is not known.
 pub fn plan_spi<'a>(soc: Soc, idblock: &'a [u8], fit: &'a [u8], options: &SpiOptions) -> Result<Assembly<'a>, Error> {
-    let (place, payload) = spi_layout(soc).ok_or(ErrorKind::NoSpiLayout { soc, what: "the idblock" })?;
-    let fit_offset =
-        options.fit_offset.or(payload).ok_or(ErrorKind::NoSpiLayout { soc, what: "the FIT; give its offset" })?;
+    let (place, payload) = spi_layout(soc).ok_or(ErrorKind::NoSpiLayout {
+        soc,
+        what: "the idblock",
+        known: "it is for RK3288, RK3328, RK3368, RK3399, RK3506, RK3528, RK356x, RK3576, RK3588, PX30, RK3326",
+    })?;
+    let fit_offset = options.fit_offset.or(payload).ok_or(ErrorKind::NoSpiLayout {
+        soc,
+        what: "the FIT",
+        known: "give its offset (--fit-offset), CONFIG_SYS_SPI_U_BOOT_OFFS of the board's U-Boot",
+    })?;
     let spread = check_idblock(idblock, Some(soc))?;
+    check_pair(idblock, fit)?;
+    let (socs, _) = fit_socs(&check_fit(fit)?, fit);
+    if stages_differ(&[soc], &socs).is_some() {
+        let message = format!("the device tree in the FIT is for {}, expected {soc}", list(&socs));
+        return Err(ErrorKind::OtherSoc { message }.into());
+    }
     let mut file = Assembly::new();
     match (place, spread) {
         (Place::Spread, false) => file.push("idblock", idblock::spread(idblock)),
@@ -197,6 +216,13 @@ fn check_idblock(bytes: &[u8], soc: Option<Soc>) -> Result<bool, Error> {
     };
     refuse_errors("the idblock", &report)?;
     Ok(spread)
+}
+
+/// An idblock and a FIT for different SoCs never start a board, whatever else is right about them.
+fn check_pair(idblock: &[u8], fit: &[u8]) -> Result<(), Error> {
+    let (file, _) = examine(idblock, None);
+    let (socs, _) = fit_socs(&check_fit(fit)?, fit);
+    stages_differ(&file.socs(idblock), &socs).map_or(Ok(()), |message| Err(ErrorKind::OtherSoc { message }.into()))
 }
 
 fn check_fit(bytes: &[u8]) -> Result<Fit, Error> {

@@ -116,7 +116,7 @@ mod tests {
         let count = |mark: char| bar.matches(mark).count();
         assert_eq!((count('a'), count('b'), count('c'), count('.')), (10, 20, 20, 30), "{text}");
         assert!(
-            text.contains("c?[31m") && text.contains("\n  .                300         600       300 B\n"),
+            text.contains("c?[31m") && text.contains("\n  .                 300         600       300 B\n"),
             "{text}"
         );
     }

@@ -127,14 +127,20 @@ pub enum ErrorKind {
         start: u64,
     },
     /// It is not known where this SoC has something in SPI flash.
-    #[error(
-        "it is not known where {soc} has {what} in SPI flash; known are RK3288, RK3328, RK3368, RK3399, RK35xx, PX30"
-    )]
+    #[error("it is not known where {soc} has {what} in SPI flash; {known}")]
     NoSpiLayout {
         /// The SoC.
         soc: Soc,
         /// Which part.
         what: &'static str,
+        /// For which SoCs it is known, or what to give.
+        known: &'static str,
+    },
+    /// Parts for different SoCs.
+    #[error("{message}; take both of one board")]
+    OtherSoc {
+        /// Which part is for which SoC.
+        message: String,
     },
     /// What was made is not what the reader of this crate calls sound.
     #[error("what was made is not sound: {finding}; this is a fault of the program, please report it")]

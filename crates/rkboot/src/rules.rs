@@ -91,6 +91,9 @@ rules! {
     IDB_FLASH_COPIES   "IDB040" Info    "the copies lie 128 or 256 KiB apart, as in files for SPI flash"
         => "write it to SPI flash; for eMMC pack copies with `rkboot build idbloader --copies`";
 
+    IDB_PART_KIND      "IDB041" Warning "a part given for an idblock is another kind of file"
+        => "give the DDR blob (or TPL) with --ddr and the SPL as plain program (u-boot-spl.bin) with --spl";
+
     // --- DDR parameters, identity, pairing: IDB050..069
     IDB_OLD_BL31       "IDB050" Warning "the DDR init code needs a newer BL31 than the second stage has"
                                         => "build the FIT with a newer BL31 of rkbin, or take older DDR init code";
@@ -152,6 +155,13 @@ rules! {
     FIT_LOADS          "FIT038" Warning "two images of a configuration are loaded over each other"
         => "pack the FIT anew with load addresses that leave room; compare with the defconfig of the board";
 
+    FIT_TREE_SOC       "FIT040" Warning "a device tree that is built into a FIT is for another SoC"
+        => "give the U-Boot device tree of the board's SoC, or correct --soc";
+    FIT_BLOB_SOC       "FIT041" Warning "firmware that is built into a FIT was published for another SoC, or is another kind of file"
+        => "give the BL31 and OP-TEE of the board's SoC: rkbin has them as rkXXXX_bl31_*.elf and rkXXXX_bl32_*.bin";
+    FIT_OTHER_SOC      "FIT050" Error   "the FIT is for another SoC than the wanted one"
+        => "take the u-boot.itb (or uboot.img) that was made for the board";
+
     BOT_UNKNOWN        "BOT001" Warning "the file is no boot file that is known here" => "a board starts from nothing else; check where the file comes from";
     BOT_NOT_RAW        "BOT002" Warning "the file is recognised, but a board does not start from it at this place" => "take the file that belongs at this place: idbloader.img, u-boot.itb or u-boot-rockchip.bin";
     BOT_COPY_DIFFERS   "BOT003" Warning "a copy of the FIT is not equal to the first" => "write one file made in one go; the SPL turns to the copy when the first is damaged";
@@ -160,6 +170,8 @@ rules! {
     BOT_COPIES         "BOT006" Info    "the file holds several copies" => "nothing; where space is short, the copies behind the first can be cut off (`trim-copies`)";
     BOT_PLACE          "BOT007" Info    "the FIT is not where SPLs look when the file is written at sector 64" => "nothing for SPI flash; for a card write idblock and FIT at sectors 64 and 16384";
     BOT_LEGACY         "BOT008" Info    "a legacy format that the vendor's miniloaders read and mainline U-Boot does not" => "keep it with the miniloader of the vendor; for mainline U-Boot take u-boot.itb";
+    BOT_TWO_SOCS       "BOT030" Error   "idblock and FIT of one file are for different SoCs"
+        => "take idblock and FIT of one board: build the file again from its own parts";
 
     // --- boot area of a whole disk, extract: BOT020..029
     BOT_NOTHING        "BOT020" Error   "the disk holds no boot file where BootROMs and SPLs look"
@@ -193,6 +205,8 @@ rules! {
     LDR_TIME           "LDR015" Warning "the build time is impossible" => "no program reads it; look at the checksum to know whether the header is damaged";
     LDR_SIGNED         "LDR016" Info    "the file is signed; the signature is not checked" => "nothing, unless the board has secure boot: then only the vendor's own file starts it";
     LDR_CHIP           "LDR017" Info    "the chip is not in the table of SoCs" => "check that the file is for your board: the host sends it to any";
+
+    LDR_OTHER_SOC      "LDR020" Error   "the loader file is for another SoC than the wanted one" => "take the loader file that was made for the board's SoC";
 
     // --- LOADER and BL3X images, Android tables, parameter files: LEG001..
     LEG_NO_IMAGE       "LEG001" Error   "no LOADER or TOS image at the start of the data, or the header is cut" => "fetch the file again";
@@ -277,4 +291,13 @@ rules! {
                                         => "add the second stage to the boot files: u-boot.itb or uboot.img, at sector 16384";
     FLW_STAGE_SOCS     "FLW018" Error   "the first and the second stage are for different SoCs"
                                         => "one of them is another board's file; take both stages for the same board";
+
+    // --- the program: RKB001..; usage, missing files and failed reading have the codes of the whole project
+    RKB_REFUSED        "RKB001" Error   "a command was refused, and nothing was written"
+                                        => "the message says what was found and what was expected; give other parts or options";
+    RKB_TRIMMED        "RKB002" Info    "only a part of a given file was used: its first copy, without padding"
+                                        => "nothing; give the part alone if that is not what was meant";
 }
+
+/// Only the program makes these.
+const _: [&str; 2] = [RKB_REFUSED, RKB_TRIMMED];

@@ -111,7 +111,7 @@ fn every_refusal_says_why() {
         (Soc::Rk3588, &spread, none, "it is spread (rkspi), but the BootROM of rk3588 reads a plain block"),
         (Soc::Rk3399, &small, none, "the idblock: "),
         (Soc::Rk3066, &small, none, "it is not known where rk3066 has the idblock in SPI flash"),
-        (Soc::Rk3288, &small, none, "it is not known where rk3288 has the FIT; give its offset in SPI flash"),
+        (Soc::Rk3288, &small, none, "it is not known where rk3288 has the FIT in SPI flash; give its offset"),
     ] {
         let refused = spi(soc, idblock, options).unwrap_err();
         assert!(refused.contains(words), "{words}: {refused}");

@@ -159,3 +159,27 @@ fn what_mkimage_packs_is_verified() {
 fn write(path: std::path::PathBuf, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
+
+#[test]
+fn what_is_left_out_is_missed() {
+    use dtbtool::model::{DeviceTree, Node, Property};
+    let fit = |image: Node, configuration: Node| {
+        let mut tree = DeviceTree::new();
+        let configurations = Node::new("configurations").with(Property::string("default", "c"));
+        *tree.root_mut() = Node::new("")
+            .with_child(Node::new("images").with_child(image))
+            .with_child(configurations.with_child(configuration));
+        tree.to_bytes(&dtbtool::WriteOptions::default()).unwrap()
+    };
+    let full = || Node::new("u-boot").with(Property::new("data", *b"code"));
+    let runs = || Node::new("c").with(Property::string("loadables", "u-boot"));
+    for (image, configuration, expected) in [
+        (full(), runs(), None),
+        (Node::new("u-boot"), runs(), Some("FIT014")),
+        (full(), Node::new("c").with(Property::string("description", "x")), Some("FIT020")),
+    ] {
+        let (_, report) = rkboot::fit::parse(&fit(image, configuration));
+        let codes: Vec<_> = report.iter().map(|finding| finding.code).filter(|code| *code != "FIT009").collect();
+        assert_eq!(codes, Vec::from_iter(expected), "{report:?}");
+    }
+}

@@ -41,7 +41,7 @@ fn codes_are_unique_and_well_formed() {
     for (code, _, meaning) in RULES {
         let (letters, digits) = code.split_at(3);
         assert!(
-            ["IDB", "FIT", "BOT", "LDR", "LEG", "FLW"].contains(&letters)
+            ["IDB", "FIT", "BOT", "LDR", "LEG", "FLW", "RKB"].contains(&letters)
                 && digits.len() == 3
                 && digits.parse::<u16>().is_ok(),
             "{code}"

@@ -79,8 +79,8 @@ fn other_files_are_named_for_what_they_are() {
         ("friendlyelec-sd-fuse/rk3588-dtbo.img", "table of device-tree overlays", "BOT002", "device-tree overlays"),
         ("friendlyelec-sd-fuse/rk3588-parameter.template", "parameter file", "BOT002", "partitions"),
         ("seed-nanopi-m6/rk3588s-nanopi-m6.dtb", "unknown", "FIT002", "no FIT"),
-        ("rkbin/bin/rk35/rk3588_bl31_v1.48.elf", "unknown", "BOT002", "ELF"),
-        ("rkbin/bin/rk35/rk3588_spl_v1.13.bin", "unknown", "BOT001", "unknown"),
+        ("rkbin/bin/rk35/rk3588_bl31_v1.48.elf", "part of a boot chain", "BOT002", "BL31 v1.48"),
+        ("rkbin/bin/rk35/rk3588_spl_v1.13.bin", "part of a boot chain", "BOT002", "SPL v1.13"),
     ] {
         let (file, report) = examine(&testkit::read(root.join(path)), None);
         assert_eq!(file.kind.describe(), kind, "{path}");

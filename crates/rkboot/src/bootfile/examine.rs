@@ -2,7 +2,11 @@ use std::{fmt::Write as _, ops::Range};
 
 use imgcore::{Finding, Report};
 
-use super::{BootFile, BootFileKind, FIT_OFFSET, IDBLOCK_OFFSET, foreign::unknown, other::other};
+use super::{
+    BootFile, BootFileKind, FIT_OFFSET, IDBLOCK_OFFSET,
+    foreign::{blob, unknown},
+    other::other,
+};
 use crate::{
     Fit, Soc, fit,
     idblock::{self, AnyBlock},
@@ -30,10 +34,16 @@ pub fn examine(bytes: &[u8], soc: Option<Soc>) -> (BootFile, Report) {
         return first_stage(bytes, base, soc);
     }
     if fit::is_tree(bytes) {
-        return second_stage(bytes);
+        return second_stage(bytes, soc);
     }
-    if let Some(found) = other(bytes) {
-        return found;
+    if let Some((file, mut report)) = other(bytes) {
+        if let (BootFileKind::Loader(loader), Some(soc)) = (&file.kind, soc) {
+            report.extend(super::soc::check_loader(loader, bytes, soc));
+        }
+        return (file, report);
+    }
+    if let Some((blob, finding)) = blob(bytes) {
+        return (whole(bytes, BootFileKind::Blob(Box::new(blob))), Report::from_iter([finding]));
     }
     (whole(bytes, BootFileKind::Unknown), Report::from_iter([unknown(bytes)]))
 }
@@ -94,6 +104,12 @@ fn first_stage(bytes: &[u8], base: u64, soc: Option<Soc>) -> (BootFile, Report) 
     };
 
     report.extend(moved(fit_report, at));
+    let rest = tail(bytes, at);
+    let other_soc = soc.map(|soc| super::soc::check_fit(&fit, rest, soc)).unwrap_or_default();
+    if other_soc.is_empty() {
+        report.extend(super::soc::check_stages(&block, tail(bytes, base), &fit, rest, at));
+    }
+    report.extend(moved(other_soc, at));
     report_place(base, at, block.is_spread(), &mut report);
     let fit_range = at..at.saturating_add(fit.end()).min(length);
     let mut parts = copies;
@@ -162,10 +178,13 @@ pub(crate) fn find_fit(bytes: &[u8], from: u64) -> Option<(u64, Fit, Report)> {
     None
 }
 
-fn second_stage(bytes: &[u8]) -> (BootFile, Report) {
+fn second_stage(bytes: &[u8], soc: Option<Soc>) -> (BootFile, Report) {
     let (fit, mut report) = fit::parse(bytes);
     let Some(fit) = fit else { return (whole(bytes, BootFileKind::Unknown), report) };
     let length = bytes.len() as u64;
+    if let Some(soc) = soc {
+        report.extend(super::soc::check_fit(&fit, bytes, soc));
+    }
     let end = fit.end();
     let content_end = end.min(length);
     let starts = fit_copies(bytes, &fit);

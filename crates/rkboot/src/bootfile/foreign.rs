@@ -3,6 +3,7 @@
 use imgcore::Finding;
 
 use crate::{
+    identity::{self, BlobKind, Identified},
     parameter::is_parameter,
     rules,
     util::{hex, is_fill, slice},
@@ -47,6 +48,30 @@ pub(super) fn not_raw(bytes: &[u8]) -> Option<Finding> {
     let parameter = is_parameter(bytes).then_some(&PARAMETER);
     let (_, _, what, help) = NOT_RAW.iter().find(found).or(parameter)?;
     Some(Finding::warning(rules::BOT_NOT_RAW, format!("no boot file for a card: this is {what}")).help(*help))
+}
+
+/// Larger programs are not looked through for texts; the largest known blob has 3 MiB.
+const MAX_BLOB: usize = 8 * 1024 * 1024;
+
+/// A part of a boot chain, and the finding that a board does not start from it alone.
+pub(super) fn blob(bytes: &[u8]) -> Option<(Identified, Finding)> {
+    // A web page or an archive may speak of U-Boot as well.
+    let is_program = bytes.starts_with(b"\x7fELF") || not_raw(bytes).is_none();
+    if !is_program || bytes.len() > MAX_BLOB {
+        return None;
+    }
+    let blob = identity::identify(bytes).into_iter().find(|blob| blob.kind != BlobKind::Other)?;
+    let help = match blob.kind {
+        BlobKind::Ddr => "it goes into an idblock: `rkboot build idbloader --ddr FILE`",
+        BlobKind::Spl | BlobKind::Miniloader => "it goes into an idblock: `rkboot build idbloader --spl FILE`",
+        BlobKind::Boost => "it goes into an idblock of the RK3576: `rkboot build idbloader --boost FILE`",
+        BlobKind::Bl31 => "it goes into a FIT: `rkboot build fit --bl31 FILE`",
+        BlobKind::Bl32 => "it goes into a FIT: `rkboot build fit --tee FILE`",
+        BlobKind::UBoot => "it goes into a FIT: `rkboot build fit --u-boot FILE`",
+        _ => "it is part of a loader file for maskrom mode",
+    };
+    let message = format!("no boot file for a card: this is {blob}");
+    Some((blob, Finding::warning(rules::BOT_NOT_RAW, message).help(help)))
 }
 
 /// The finding about a file that begins as none of our formats.

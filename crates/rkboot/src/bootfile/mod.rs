@@ -12,6 +12,7 @@ mod foreign;
 mod other;
 mod parts;
 mod place;
+pub(crate) mod soc;
 
 use std::ops::Range;
 
@@ -24,6 +25,7 @@ use crate::{
     Fit, IdBlock,
     dtbo_table::DtboTable,
     idblock::{AnyBlock, IdBlockV1},
+    identity::Identified,
     legacy::{loader_image::LoaderImage, trust::Trust},
     loader::Loader,
     parameter::Parameter,
@@ -89,11 +91,36 @@ pub enum BootFileKind {
     DtboTable(Box<DtboTable>),
     /// A list of partitions, `parameter.txt`.
     Parameter(Box<Parameter>),
+    /// A part of a boot chain that goes into one of the others: DDR init code, an SPL, TF-A.
+    Blob(Box<Identified>),
     /// Nothing that is known here.
     Unknown,
 }
 
 impl BootFileKind {
+    /// One word for programs; those of `--tsv` where there are such.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::IdBlock(_) => "idb-v2",
+            Self::IdBlockV1(_) => "idb-v1",
+            Self::Fit(_) => "fit",
+            Self::Combined { .. } => "combined",
+            Self::Loader(_) => "loader",
+            Self::LoaderImage(_) => "loader-image",
+            Self::Trust(_) => "trust",
+            Self::DtboTable(_) => "dtbo-table",
+            Self::Parameter(_) => "parameter",
+            Self::Blob(_) => "blob",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether it is a file that a board does not start from where it is written raw, and yet one of ours: for the USB,
+    /// for a partition, for a flashing tool.
+    pub const fn is_for_elsewhere(&self) -> bool {
+        matches!(self, Self::Loader(_) | Self::DtboTable(_) | Self::Parameter(_))
+    }
+
     /// In a few words.
     pub const fn describe(&self) -> &'static str {
         match self {
@@ -107,6 +134,7 @@ impl BootFileKind {
             Self::Trust(_) => "BL3X trust image",
             Self::DtboTable(_) => "table of device-tree overlays",
             Self::Parameter(_) => "parameter file",
+            Self::Blob(_) => "part of a boot chain",
             Self::Unknown => "unknown",
         }
     }

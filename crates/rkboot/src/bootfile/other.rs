@@ -81,7 +81,9 @@ fn in_slots(
             .at(0..end.min(length))
             .help(place),
     );
-    report_copies(bytes, &copies, &mut report);
+    // Behind the content of a slot there is padding up to the next one.
+    let used: Vec<_> = copies.iter().map(|copy| copy.start..copy.start.saturating_add(end).min(copy.end)).collect();
+    report_copies(bytes, &used, &mut report);
     let differing = slots.iter().position(|slot| !slot.identical);
     let file = BootFile {
         kind,

@@ -52,7 +52,7 @@ pub fn parts(file: &BootFile) -> Layout {
         BootFileKind::Trust(found) => trust(found, &mut layout),
         BootFileKind::DtboTable(found) => table(found, &mut layout),
         BootFileKind::Parameter(found) => layout = found.layout(medium(file)),
-        BootFileKind::Unknown => {}
+        BootFileKind::Blob(_) | BootFileKind::Unknown => {}
     }
     for (copy, number) in file.copies.iter().zip(1_u32..).skip(1) {
         layout.add(format!("copy {number}"), copy.clone());

@@ -21,7 +21,11 @@ use crate::{Error, ErrorKind, util::sector_end};
 pub fn trim(file: &BootFile) -> Result<u64, Error> {
     let not_for_cards = matches!(
         file.kind,
-        BootFileKind::Unknown | BootFileKind::Loader(_) | BootFileKind::DtboTable(_) | BootFileKind::Parameter(_)
+        BootFileKind::Unknown
+            | BootFileKind::Blob(_)
+            | BootFileKind::Loader(_)
+            | BootFileKind::DtboTable(_)
+            | BootFileKind::Parameter(_)
     );
     if not_for_cards {
         return Err(ErrorKind::NotTrimmable.into());

@@ -13,15 +13,18 @@ use imgcore::{Finding, Report};
 use super::{Fit, Image};
 use crate::{elf, rules, util::quote};
 
+/// Trees that are looked into; real FITs have a few.
+const MAX_TREES: usize = 64;
+
 /// Compares the device trees of a FIT with the `compatible` strings of a board, any of which will do.
 ///
-/// Compressed trees are not looked at. Without a match there is a warning that names what was found: U-Boot then
-/// drives the hardware of another board.
+/// Without a match there is a warning that names what was found: U-Boot then drives the hardware of another board.
 pub fn check_compatible(fit: &Fit, bytes: &[u8], expected: &[&str]) -> Report {
     let mut found: Vec<String> = Vec::new();
     let mut first = None;
-    for image in fit.images.iter().filter(|image| image.is_flat_dt() && image.is_uncompressed()) {
-        let Some(Ok(tree)) = image.bytes(bytes).map(Fdt::parse) else { continue };
+    for image in fit.images.iter().filter(|image| image.is_flat_dt()).take(MAX_TREES) {
+        let Some(data) = image.uncompressed(bytes) else { continue };
+        let Ok(tree) = Fdt::parse(&data) else { continue };
         if expected.iter().any(|expected| tree.root().is_compatible(expected)) {
             return Report::new();
         }
@@ -31,22 +34,15 @@ pub fn check_compatible(fit: &Fit, bytes: &[u8], expected: &[&str]) -> Report {
             found.push(name);
         }
     }
-    let mut report = Report::new();
-    if let Some(range) = first {
-        report.push(
-            Finding::warning(
-                rules::FIT_COMPATIBLE,
-                format!(
-                    "the device tree in the FIT is compatible with {}, expected {}",
-                    found.join(", "),
-                    expected.join(" or ")
-                ),
-            )
-            .at(range)
-            .help("this U-Boot was made for another board; use the one for yours"),
-        );
-    }
-    report
+    let expected = expected.join(" or ");
+    let message = if found.is_empty() {
+        format!("the FIT holds no device tree that can be read, expected one for {expected}")
+    } else {
+        format!("the device tree in the FIT is compatible with {}, expected {expected}", found.join(", "))
+    };
+    Report::from_iter([Finding::warning(rules::FIT_COMPATIBLE, message)
+        .at(first.unwrap_or(0..4))
+        .help("this U-Boot was made for another board; use the one for yours")])
 }
 
 /// Compares the TF-A images of a FIT with the segments of the BL31 ELF file that they should be.

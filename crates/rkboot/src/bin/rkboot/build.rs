@@ -3,12 +3,12 @@
 use std::{fmt::Write as _, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use imgcore::Report;
-use rkboot::{HeaderVersion, Soc, idblock};
+use imgcore::{Report, Severity};
+use rkboot::{HeaderVersion, Soc, check_idblock_parts, examine, idblock};
 use serde_json::json;
 
 use crate::{
-    Failure, Outcome, build_fit,
+    Failure, Outcome, build_fit, build_other,
     files::{parse_soc, read, replace},
 };
 
@@ -22,6 +22,10 @@ pub(crate) enum Build {
     Combined(build_fit::Combined),
     /// u-boot-rockchip-spi.bin: idblock and FIT in one file for SPI flash
     Spi(build_fit::Spi),
+    /// uboot.img or OP-TEE image for the vendor's miniloader (LOADER, TOS), as `loaderimage --pack`
+    LoaderImage(build_other::LoaderImage),
+    /// dtbo.img: Android's table of device-tree overlays, as `mkdtboimg create`
+    Dtbo(build_other::Dtbo),
 }
 
 #[derive(Debug, Args)]
@@ -78,7 +82,25 @@ pub(crate) fn run(what: &Build) -> Result<Outcome, Failure> {
         Build::Fit(arguments) => build_fit::fit(arguments),
         Build::Combined(arguments) => build_fit::card(arguments),
         Build::Spi(arguments) => build_fit::spi(arguments),
+        Build::LoaderImage(arguments) => build_other::loader_image(arguments),
+        Build::Dtbo(arguments) => build_other::dtbo(arguments),
     }
+}
+
+/// What is odd about a block that was made as asked: warnings, because its parts are the user's to choose.
+fn odd(bytes: &[u8], parts: &idblock::Parts<'_>) -> Report {
+    let given = check_idblock_parts(parts);
+    let (_, found) = examine(bytes, Some(parts.soc));
+    let mut report = given.clone();
+    for mut finding in found {
+        // What the parts themselves told already needs no second line.
+        let is_told = given.iter().any(|told| told.code == finding.code);
+        if finding.severity >= Severity::Warning && !is_told {
+            finding.severity = Severity::Warning;
+            report.push(finding);
+        }
+    }
+    report
 }
 
 fn idbloader(arguments: &Idbloader) -> Result<Outcome, Failure> {
@@ -101,9 +123,10 @@ fn idbloader(arguments: &Idbloader) -> Result<Outcome, Failure> {
     let init = read(ddr)?;
     let boot = spl.as_deref().map(read).transpose()?;
     let boost = boost.as_deref().map(read).transpose()?;
+    let parts = idblock::Parts { soc, init: &init, boot: boot.as_deref() };
     let block = match (&boost, &boot) {
         (Some(boost), Some(spl)) => idblock::build_rk3576(&idblock::Rk3576Parts { boost, ddr: &init, spl }),
-        _ => idblock::build(&idblock::Parts { soc, init: &init, boot: boot.as_deref() }),
+        _ => idblock::build(&parts),
     };
     let block = block.map_err(refused)?;
     let bytes = if is_spi { idblock::spread(&block) } else { idblock::copies(&block, *copies).map_err(refused)? };
@@ -131,5 +154,5 @@ fn idbloader(arguments: &Idbloader) -> Result<Outcome, Failure> {
         "size": bytes.len(),
         "digest": digest,
     });
-    Ok(Outcome { text, report: Report::new(), result })
+    Ok(Outcome { text, report: odd(&bytes, &parts), result })
 }

@@ -1,11 +1,14 @@
 //! `rkboot build fit`, `combined`, `spi`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, ValueEnum};
-use imgcore::{Epoch, Report};
+use imgcore::{Epoch, Finding, Report, Severity};
 use rkboot::{
-    Assembly, Soc, combined,
+    Assembly, BootFileKind, Soc, check_fit_parts, combined, examine,
     fit::build::{self, DeviceTree, HashAlgorithm, Options, Parts, Tee},
 };
 use serde_json::{Value, json};
@@ -139,7 +142,7 @@ pub(crate) struct Spi {
 }
 
 /// `0x800000` or `8388608`.
-fn number(text: &str) -> Result<u64, String> {
+pub(crate) fn number(text: &str) -> Result<u64, String> {
     let digits = text.replace('_', "");
     let parsed = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
         Some(hex) => u64::from_str_radix(hex, 16),
@@ -148,7 +151,7 @@ fn number(text: &str) -> Result<u64, String> {
     parsed.map_err(|error| format!("{error}; write 8388608 or 0x800000"))
 }
 
-fn address(value: Option<u64>, option: &str) -> Result<Option<u32>, Failure> {
+pub(crate) fn address(value: Option<u64>, option: &str) -> Result<Option<u32>, Failure> {
     value.map(u32::try_from).transpose().map_err(|_| usage(format!("{option}: the address is above 4 GiB")))
 }
 
@@ -156,7 +159,7 @@ fn usage(message: String) -> Failure {
     Failure { code: 2, error: anyhow::Error::msg(message) }
 }
 
-fn refused(error: rkboot::Error) -> Failure {
+pub(crate) fn refused(error: rkboot::Error) -> Failure {
     Failure { code: 1, error: error.into() }
 }
 
@@ -200,7 +203,8 @@ pub(crate) fn fit(arguments: &Fit) -> Result<Outcome, Failure> {
     };
     let plan = build::plan(&parts, &options).map_err(refused)?;
     let name = name(&arguments.output);
-    let report = plan.report.owned_by(&name, 0);
+    let mut report = check_fit_parts(&parts);
+    report.extend(plan.report.owned_by(&name, 0));
     let what = format!("FIT for {soc}, U-Boot at {:#x}", plan.load);
     let extra = json!({ "soc": soc.name(), "load": plan.load });
     match arguments.copies {
@@ -213,21 +217,64 @@ pub(crate) fn fit(arguments: &Fit) -> Result<Outcome, Failure> {
     }
 }
 
+/// A part of a file of both stages: the first copy in the given file, without what packers put around it.
+struct Given {
+    bytes: Vec<u8>,
+    part: Range<usize>,
+    report: Report,
+}
+
+impl Given {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let bytes = read(path)?;
+        let (file, found) = examine(&bytes, None);
+        let content = match &file.kind {
+            BootFileKind::IdBlock(_) | BootFileKind::IdBlockV1(_) => file.copies.first().cloned(),
+            // Less than a page behind it is the packer's own rounding.
+            BootFileKind::Fit(_) if file.copies.len() > 1 || file.length - file.content_end >= 4096 => {
+                Some(0..file.content_end)
+            }
+            _ => None,
+        };
+        let end = bytes.len();
+        let clamp = |at: u64| usize::try_from(at).map_or(end, |at| at.min(end));
+        let part = content.map_or(0..end, |range| clamp(range.start)..clamp(range.end));
+        let name = name(path);
+        // Errors are refused with the part, and what is left out is no loss.
+        let mut report: Report = found.into_iter().filter(|finding| finding.severity == Severity::Warning).collect();
+        if part != (0..end) {
+            let copies =
+                if file.copies.len() > 1 { format!(" of {} copies", file.copies.len()) } else { String::new() };
+            report.push(Finding::info(
+                "RKB002",
+                format!("bytes {}..{} of {end} are used: the first{copies}, without padding", part.start, part.end),
+            ));
+        }
+        Ok(Self { bytes, part, report: report.owned_by(&name, 0) })
+    }
+
+    fn part(&self) -> &[u8] {
+        self.bytes.get(self.part.clone()).unwrap_or_default()
+    }
+}
+
 pub(crate) fn card(arguments: &Combined) -> Result<Outcome, Failure> {
-    let (idblock, fit) = (read(&arguments.idbloader)?, read(&arguments.fit)?);
+    let (idblock, fit) = (Given::read(&arguments.idbloader)?, Given::read(&arguments.fit)?);
     let options =
         combined::CardOptions { pad_to: arguments.pad_to.unwrap_or(combined::PAD_TO), limit: arguments.limit };
-    let file = combined::plan(&idblock, &fit, &options).map_err(refused)?;
-    write(&arguments.output, "idblock and FIT for cards", &file, Report::new(), json!({}))
+    let file = combined::plan(idblock.part(), fit.part(), &options).map_err(refused)?;
+    let report = idblock.report.iter().chain(&fit.report).cloned().collect();
+    write(&arguments.output, "idblock and FIT for cards", &file, report, json!({}))
 }
 
 pub(crate) fn spi(arguments: &Spi) -> Result<Outcome, Failure> {
     let soc: Soc = parse_soc(&arguments.soc)?;
-    let (idblock, fit) = (read(&arguments.idbloader)?, read(&arguments.fit)?);
+    let (idblock, fit) = (Given::read(&arguments.idbloader)?, Given::read(&arguments.fit)?);
     let options = combined::SpiOptions { fit_offset: arguments.fit_offset, flash_size: arguments.flash_size };
-    let file = combined::plan_spi(soc, &idblock, &fit, &options).map_err(refused)?;
+    let file = combined::plan_spi(soc, idblock.part(), fit.part(), &options).map_err(refused)?;
     let what = format!("idblock and FIT for SPI flash of {soc}");
-    write(&arguments.output, &what, &file, Report::new(), json!({ "soc": soc.name() }))
+    let report = idblock.report.iter().chain(&fit.report).cloned().collect();
+    write(&arguments.output, &what, &file, report, json!({ "soc": soc.name() }))
 }
 
 fn name(path: &Path) -> String {
@@ -248,9 +295,6 @@ fn write(path: &Path, what: &str, file: &Assembly<'_>, report: Report, extra: Va
         let size = range.end - range.start;
         let _ = writeln!(text, "  {:#9x}  {size:>9}  {name}", range.start);
         parts.push(json!({ "name": name, "offset": range.start, "size": size }));
-    }
-    for finding in &report {
-        let _ = writeln!(text, "{finding}");
     }
     let mut result = json!({ "size": file.size(), "digest": digest, "parts": parts });
     if let (Some(result), Value::Object(extra)) = (result.as_object_mut(), extra) {

@@ -1,7 +1,7 @@
 //! A boot file in sentences: what it is, where it goes, what is wrong with it, what to do.
 
 use imgcore::{Report, Severity};
-use rkboot::{BootFile, BootFileKind, HeaderVersion, IDBLOCK_OFFSET, legacy::loader_image, trim};
+use rkboot::{BootFile, BootFileKind, HeaderVersion, IDBLOCK_OFFSET, identity::BlobKind, legacy::loader_image, trim};
 
 use crate::text::start;
 
@@ -13,6 +13,16 @@ pub(crate) fn sentences(name: &str, file: &BootFile, report: &Report) -> Vec<(&'
     let mut lines = vec![("what", what(file).to_owned()), ("where", place(name, file)), ("state", state(report))];
     lines.extend(advice(name, file, report).map(|advice| ("do", advice)));
     lines
+}
+
+/// A loader file and the like on their own are what they should be, though a board does not start from them: that is no
+/// warning before somebody writes them in front of the partitions.
+pub(crate) fn settle(file: &BootFile, report: &mut Report) {
+    for finding in report {
+        if finding.code == "BOT002" && file.kind.is_for_elsewhere() {
+            finding.severity = Severity::Info;
+        }
+    }
 }
 
 fn what(file: &BootFile) -> &'static str {
@@ -37,7 +47,24 @@ fn what(file: &BootFile) -> &'static str {
         }
         BootFileKind::DtboTable(_) => "device-tree overlays for Android boot loaders, which take one by its number",
         BootFileKind::Parameter(_) => "the vendor's list of partitions; the flashing tool makes a GPT from it",
+        BootFileKind::Blob(blob) => blob_sentence(blob.kind),
         _ => "a boot file",
+    }
+}
+
+fn blob_sentence(kind: BlobKind) -> &'static str {
+    match kind {
+        BlobKind::Ddr => "code that sets up the memory: the first image of an idblock",
+        BlobKind::Spl => "an SPL (or TPL), which loads U-Boot: the last image of an idblock",
+        BlobKind::Miniloader => {
+            "the vendor's miniloader, which loads U-Boot on older SoCs: the last image of an idblock"
+        }
+        BlobKind::Boost => "what runs in front of the DDR init code on the RK3576: the first image of its idblock",
+        BlobKind::Bl31 => "TF-A, which stays in memory under the system: part of a FIT or of a trust image",
+        BlobKind::Bl32 => "OP-TEE, the trusted system: part of a FIT or of a trust image",
+        BlobKind::UsbPlug => "the program that writes flash over USB in maskrom mode: part of a loader file",
+        BlobKind::UBoot => "U-Boot itself: part of a FIT",
+        _ => "part of a boot chain",
     }
 }
 
@@ -49,6 +76,10 @@ fn place(name: &str, file: &BootFile) -> String {
         BootFileKind::IdBlockV1(block) if block.spread => FLASH.to_owned(),
         BootFileKind::IdBlock(_) | BootFileKind::IdBlockV1(_) if start(file) > 0 => FLASH.to_owned(),
         BootFileKind::IdBlock(_) => format!("{CARD}; byte 0x8000 of SPI flash"),
+        // One tag for several SoCs: RK3328 reads the flat form from flash, RK3288 the spread one.
+        BootFileKind::IdBlockV1(block) if block.tag == *b"RK32" => {
+            format!("{CARD}; byte 0x8000 of SPI flash on RK3328")
+        }
         BootFileKind::IdBlockV1(_) => CARD.to_owned(),
         BootFileKind::Fit(_) => "sector 16384 (byte 8388608) of SD card or eMMC".to_owned(),
         BootFileKind::Combined { idblock, idblock_range, fit_range, .. } => {
@@ -70,6 +101,7 @@ fn place(name: &str, file: &BootFile) -> String {
         }
         BootFileKind::DtboTable(_) => "a partition called dtbo".to_owned(),
         BootFileKind::Parameter(_) => "nowhere; the flashing tool reads it".to_owned(),
+        BootFileKind::Blob(_) => "nowhere by itself".to_owned(),
         _ => "nowhere".to_owned(),
     }
 }

@@ -9,13 +9,14 @@ use rkboot::{
 use serde_json::{Value, json};
 
 use crate::{
-    json_other,
+    contains, json_other,
     text::{check, start, tail},
 };
 
 pub(crate) fn result(file: &BootFile, bytes: &[u8]) -> Value {
     let mut value = json!({
-        "kind": file.kind.describe(),
+        "kind": file.kind.name(),
+        "description": file.kind.describe(),
         "length": file.length,
         "content_end": file.content_end,
         "copies": file.copies.iter().map(|copy| json!({ "start": copy.start, "end": copy.end })).collect::<Vec<_>>(),
@@ -36,6 +37,7 @@ pub(crate) fn result(file: &BootFile, bytes: &[u8]) -> Value {
         }
         other => json_other::add(other, &mut value),
     }
+    value["contains"] = contains::value(&contains::programs(file, bytes));
     value["parts"] = parts(file)
         .sorted()
         .iter()

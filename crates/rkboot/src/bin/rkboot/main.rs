@@ -2,6 +2,9 @@
 
 mod build;
 mod build_fit;
+mod build_other;
+mod compare;
+mod contains;
 mod ddr;
 mod explain;
 mod extract;
@@ -20,7 +23,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use imgcore::Report;
+use imgcore::{Finding, Report};
 use serde_json::{Value, json};
 
 /// Look into Rockchip boot files, and make them
@@ -80,7 +83,11 @@ pub(crate) struct Failure {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let json = std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return complain(&error, json),
+    };
     let name = match &cli.command {
         Command::Inspect(_) => "inspect",
         Command::Verify(_) => "verify",
@@ -92,16 +99,19 @@ fn main() -> ExitCode {
     let (code, out, complaint) = match run(&cli.command) {
         Ok(outcome) => {
             let ok = !outcome.report.has_errors();
-            let object = json!({
-                "schema": 1, "command": name, "ok": ok, "findings": outcome.report, "result": outcome.result,
-            });
+            let object = envelope(name, ok, &outcome.report, &outcome.result);
+            if matches!(cli.command, Command::Build { .. }) && !cli.json {
+                // The file was made; what is odd about it must not hide in what scripts read.
+                for finding in &outcome.report {
+                    let _ = writeln!(io::stderr(), "{finding}");
+                }
+            }
             (u8::from(!ok), if cli.json { format!("{object:#}\n") } else { outcome.text }, None)
         }
         Err(Failure { code, error }) => {
             let message = format!("{error:#}");
-            let object = json!({
-                "schema": 1, "command": name, "ok": false, "findings": [], "result": null, "error": message,
-            });
+            let object =
+                envelope(name, false, &Report::from_iter([Finding::error(code_of(code), &*message)]), &json!({}));
             (code, if cli.json { format!("{object:#}\n") } else { String::new() }, Some(message))
         }
     };
@@ -113,6 +123,33 @@ fn main() -> ExitCode {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(4),
         _ => ExitCode::from(code),
     }
+}
+
+/// The one JSON object of a run.
+fn envelope(command: &str, ok: bool, report: &Report, result: &Value) -> Value {
+    json!({ "schema": 1, "command": command, "ok": ok, "findings": report, "result": result })
+}
+
+/// The code of a failure without findings of its own; those of the whole project where it has one.
+const fn code_of(exit: u8) -> &'static str {
+    match exit {
+        2 => "USE001",
+        3 => "SRC001",
+        4 => "IOE001",
+        _ => "RKB001",
+    }
+}
+
+/// Usage errors, `--help` and `--version`.
+fn complain(error: &clap::Error, json: bool) -> ExitCode {
+    if json && error.use_stderr() {
+        let text = error.to_string();
+        let message = text.trim_start_matches("error: ").trim_end();
+        let object = envelope("", false, &Report::from_iter([Finding::error(code_of(2), message)]), &json!({}));
+        let _ = writeln!(io::stdout(), "{object:#}");
+    }
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
 fn run(command: &Command) -> Result<Outcome, Failure> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use imgcore::Report;
 use rkboot::{AnyBlock, BootFile, BootFileKind, Fit, IdBlock, IdBlockV1, draw, fit::Image, idblock, parts, trim};
 
-use crate::{explain, text_other};
+use crate::{contains, explain, text_other};
 
 pub(crate) fn render(name: &str, file: &BootFile, bytes: &[u8], report: &Report) -> String {
     let mut text = format!("{name}: {}, {} bytes\n", file.kind.describe(), file.length);
@@ -35,6 +35,7 @@ pub(crate) fn render(name: &str, file: &BootFile, bytes: &[u8], report: &Report)
         }
         other => text_other::render(other, bytes, &mut text),
     }
+    contains::render(&contains::programs(file, bytes), &mut text);
     if let Ok(length) = trim(file)
         && length < file.length
     {
