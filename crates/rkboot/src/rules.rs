@@ -90,6 +90,10 @@ rules! {
         => "fetch the file again or build it again with --media spi";
     IDB_FLASH_COPIES   "IDB040" Info    "the copies lie 128 or 256 KiB apart, as in files for SPI flash"
         => "write it to SPI flash; for eMMC pack copies with `rkboot build idbloader --copies`";
+    IDB_LOAD           "IDB041" Warning "an image has a load address that no known file has"
+                                        => "fetch the file again; known files leave the address to the BootROM, but for those of the RK3576";
+    IDB_RESERVED       "IDB042" Info    "reserved bytes or flags of the header are not zero"
+                                        => "nothing; no BootROM is known to read them";
 
     IDB_PART_KIND      "IDB041" Warning "a part given for an idblock is another kind of file"
         => "give the DDR blob (or TPL) with --ddr and the SPL as plain program (u-boot-spl.bin) with --spl";
@@ -204,6 +208,7 @@ rules! {
     LDR_FOREIGN_DATA   "LDR014" Warning "data between the entries that belongs to none" => "no program reads it; if you did not put it there, fetch the file again";
     LDR_TIME           "LDR015" Warning "the build time is impossible" => "no program reads it; look at the checksum to know whether the header is damaged";
     LDR_SIGNED         "LDR016" Info    "the file is signed; the signature is not checked" => "nothing, unless the board has secure boot: then only the vendor's own file starts it";
+    LDR_OTHER_SOC      "LDR018" Error   "the file is for one chip, and a blob inside was published for another" => "the board does not start from it; take the loader file of this board";
     LDR_CHIP           "LDR017" Info    "the chip is not in the table of SoCs" => "check that the file is for your board: the host sends it to any";
 
     LDR_OTHER_SOC      "LDR020" Error   "the loader file is for another SoC than the wanted one" => "take the loader file that was made for the board's SoC";

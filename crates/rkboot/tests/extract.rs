@@ -105,6 +105,29 @@ fn the_partition_named_uboot_comes_first() {
     let uboot = named(&pieces, "uboot.img");
     assert!(uboot.bytes == vendor);
     assert_eq!((uboot.offset, uboot.partition.as_deref()), (Some(start), Some("uboot")));
+    assert_eq!((uboot.sector(), pieces.len()), (Some(start / 512), 2));
+
+    // Mainline's SPL does not look into partitions.
+    disk[32768..32768 + (4 << 20)].fill(0);
+    put(&mut disk, 64, &read(IDBLOADER).unwrap());
+    let (pieces, report) = extract::plan(disk.as_slice(), &partitions);
+    assert_eq!(codes(&report), ["BOT024"]);
+    assert!(report.iter().next().unwrap().message.contains("mainline's"));
+    let uboot = named(&pieces, "u-boot.itb");
+    assert!(uboot.bytes == mainline && pieces.len() == 2);
+    assert_eq!((uboot.sector(), uboot.partition.as_deref()), (Some(16384), None));
+
+    // Without an SPL that is known, both.
+    disk[32768..32768 + (4 << 20)].fill(0);
+    let parts = rkboot::idblock::Parts { soc: rkboot::Soc::Rk3588, init: b"ddr", boot: Some(b"spl") };
+    put(&mut disk, 64, &rkboot::idblock::build(&parts).unwrap());
+    let (pieces, report) = extract::plan(disk.as_slice(), &partitions);
+    assert_eq!((codes(&report).as_slice(), pieces.len()), (&["BOT024"][..], 3));
+    assert!(named(&pieces, "uboot.img").bytes == vendor && named(&pieces, "u-boot.itb").bytes == mainline);
+    put(&mut disk, 16384, &vendor);
+    let (pieces, _) = extract::plan(disk.as_slice(), &partitions);
+    assert_eq!(named(&pieces, "uboot.img").offset, Some(start));
+    assert_eq!(named(&pieces, "uboot-2.img").offset, Some(16384 * 512));
 }
 
 #[test]
@@ -132,6 +155,24 @@ fn spi_flash_and_combined_files_are_taken_apart() {
         let (one, two) = (named(&pieces, "idbloader.img"), named(&pieces, "u-boot.itb"));
         assert!(one.bytes == idbloader && two.bytes == fit);
         assert_eq!((one.offset, two.offset), (Some(first), Some(second)));
+        assert_eq!(one.sector(), Some(64));
+        assert_eq!(two.sector(), Some(if first == 0 { 16384 } else { second / 512 }));
+    }
+}
+
+#[test]
+fn bare_files_go_to_the_sector_of_their_role() {
+    for (path, name, sector) in [
+        (IDBLOADER, "idbloader.img", 64),
+        (V1, "idbloader.img", 64),
+        (FIT, "u-boot.itb", 16384),
+        (TRUST, "trust.img", 24576),
+    ] {
+        let Some(bytes) = read(path) else { return };
+        let (pieces, report) = extract::plan(bytes.as_slice(), &[]);
+        assert!(!report.has_errors(), "{path}: {report:?}");
+        let found = named(&pieces, name);
+        assert_eq!((found.offset, found.sector()), (Some(0), Some(sector)), "{path}");
     }
 }
 
@@ -156,7 +197,24 @@ fn what_is_missing_or_damaged_is_said() {
     disk[32768..32768 + 4096].fill(0);
     let (pieces, report) = extract::plan(disk.as_slice(), &[]);
     assert_eq!(codes(&report), ["BOT022"]);
-    assert_eq!(pieces[0].sector(), Some(64 + 1024));
+    assert_eq!((pieces[0].offset, pieces[0].sector()), (Some((64 + 1024) * 512), Some(64)));
+
+    // A damaged first copy: the BootROM takes the next, and so does the tool.
+    let mut disk = vec![0; 8 << 20];
+    put(&mut disk, 64, &seed);
+    disk[32768 + 8192] ^= 1;
+    let (pieces, report) = extract::plan(disk.as_slice(), &[]);
+    assert_eq!(codes(&report), ["BOT023"], "{report:?}");
+    let message = &report.iter().next().unwrap().message;
+    assert!(message.contains("copy 2 is taken") && message.contains("IDB009"), "{message}");
+    assert_eq!((pieces[0].offset, pieces[0].sector()), (Some((64 + 1024) * 512), Some(64)));
+    assert!(seed.starts_with(&pieces[0].bytes));
+    assert_eq!(pieces[0].trimmed.as_deref(), Some("copy 2 of 2 copies that are not equal"));
+    // Both damaged: copy 1, with its findings.
+    disk[32768 + 512 * 1024 + 8192] ^= 2;
+    let (pieces, report) = extract::plan(disk.as_slice(), &[]);
+    assert!(codes(&report).contains(&"IDB009") && codes(&report).contains(&"BOT023"), "{report:?}");
+    assert_eq!(pieces[0].offset, Some(32768));
 
     // A FIT that a partition cuts off.
     let Some(fit) = read(FIT) else { return };
@@ -235,5 +293,6 @@ fn loader_files_hold_an_idblock() {
     // What mkimage makes of the same blobs (rockchip-boot.md §4.4).
     assert!(block.digest.hex().starts_with("c50ed48f2cb3278e"), "{}", block.digest.hex());
     assert_eq!((block.offset, block.kind), (None, "idblock v2, out of a loader file"));
+    assert_eq!(block.sector(), Some(64));
     assert_eq!(block.versions.len(), 2, "{:?}", block.versions);
 }

@@ -407,3 +407,58 @@ fn a_claim_of_many_missing_bytes_is_not_believed() {
     assert_eq!(block.unwrap().images[1].check, idblock::Check::Wrong);
     assert!(report.has_errors());
 }
+
+/// A v2 block of this many images with a changed header, whose hash is right again.
+fn v2(parts: usize, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let mut bytes = if parts == 3 {
+        idblock::build_rk3576(&idblock::Rk3576Parts { boost: b"boost", ddr: b"ddr", spl: b"spl" }).unwrap()
+    } else {
+        make(Soc::Rk3588, b"ddr", Some(b"spl"))
+    };
+    change(&mut bytes);
+    let digest = imgcore::Digest::of(&bytes[..0x600]);
+    bytes[0x600..0x620].copy_from_slice(digest.raw());
+    bytes
+}
+
+#[test]
+fn what_no_known_v2_header_has_is_said() {
+    let codes_of = |bytes: &[u8], soc| codes(&idblock::parse_for(bytes, soc).1);
+    assert_eq!(codes_of(&v2(2, |_| {}), None), [""; 0]);
+    assert_eq!(codes_of(&v2(2, |b| b[0x7c..0x80].copy_from_slice(&[0, 0, 0, 0x10])), None), ["IDB041"]);
+    for at in [0x4, 0xd, 0x10, 0x5b, 0x80, 0x88, 0x1d8, 0x5ff, 0x620, 0x7ff] {
+        assert_eq!(codes_of(&v2(2, |b| b[at] = 1), None), ["IDB042"], "{at:#x}");
+    }
+    let several = v2(2, |b| {
+        b[4] = 1;
+        b[0x620] = 1;
+    });
+    let report = idblock::parse(&several).1;
+    let finding = report.iter().next().unwrap();
+    assert_eq!(finding.severity, imgcore::Severity::Info);
+    assert!(finding.message.contains("4..8, 1568..2048"), "{finding}");
+
+    let soc = Some(Soc::Rk3576);
+    assert_eq!(codes_of(&v2(3, |_| {}), soc), [""; 0]);
+    for (at, part) in [(0x7c, "0x3ffc0000"), (0x7c + 88, "0x3ff81000"), (0x60, "0x60")] {
+        let bytes = v2(3, |b| b[at..at + 4].fill(if at == 0x60 { 0 } else { 0xff }));
+        let report = idblock::parse_for(&bytes, soc).1;
+        assert_eq!(codes(&report), ["IDB020"], "{at:#x}");
+        assert!(report.iter().next().unwrap().message.contains(part));
+    }
+}
+
+#[test]
+fn a_sound_copy_is_named_beside_a_damaged_one() {
+    let block = make(Soc::Rk3588, b"ddr", Some(b"spl"));
+    let mut file = idblock::copies(&block, 2).unwrap();
+    file[2048] ^= 1;
+    for report in [idblock::parse(&file).1, examine(&file, None).1] {
+        let damage = report.iter().find(|finding| finding.code == "IDB009").unwrap();
+        assert!(damage.help.as_ref().unwrap().contains("copy 2 at byte 524288 is sound"), "{damage}");
+    }
+    file[512 * 1024 + 2048] ^= 2;
+    let report = idblock::parse(&file).1;
+    let damage = report.iter().find(|finding| finding.code == "IDB009").unwrap();
+    assert!(!damage.help.as_ref().unwrap().contains("sound"), "{damage}");
+}

@@ -127,6 +127,20 @@ fn the_program_shows_and_sets_the_uart() {
     assert!(text(&made.stdout).contains("sha256:b2be6f4060281a3a"));
     let seen = text(&run(&[&out]).stdout);
     assert!(seen.contains("armbian/rk35/rk3588_ddr_lp4_2112MHz_lp5_2400MHz_uart9_115200_v1.16.bin"), "{seen}");
+    // Set to what nobody has published it with, it is still that file.
+    let own = folder.path().join("uart7.bin");
+    assert!(run(&[&path, "--uart=7".as_ref(), "--baud=921600".as_ref(), "-o".as_ref(), &own]).status.success());
+    let seen = text(&run(&[&own]).stdout);
+    assert!(
+        seen.contains(
+            "rk35/rk3588_ddr_lp4_2112MHz_lp5_2400MHz_v1.16.bin with the UART changed to uart7 m0 921600 baud"
+        ),
+        "{seen}"
+    );
+    let found = identify(&testkit::read(&own));
+    assert_eq!(found.first().unwrap().uart.map(|uart| uart.id), Some(7));
+    assert!(lookup(&testkit::read(&own)).is_empty());
+
     let back = folder.path().join("back.bin");
     assert!(run(&[&out, "--uart=2".as_ref(), "--baud=1500000".as_ref(), "-o".as_ref(), &back]).status.success());
     assert!(testkit::read(&back) == testkit::read(&path));

@@ -329,6 +329,23 @@ fn what_entries_claim_costs_a_bounded_amount_of_work() {
 }
 
 #[test]
+fn a_loader_file_for_one_chip_with_the_code_of_another_is_refused() {
+    // RK3399 in the header, and an idblock v2 inside.
+    let mut file = sample();
+    file[21..25].copy_from_slice(b"C033");
+    seal(&mut file);
+    assert_eq!(codes(&loader::parse(&file).1), ["LDR018"]);
+    let Some(path) = testkit::shared("testdata/friendlyelec-sd-fuse/rk3588-MiniLoaderAll.bin") else { return };
+    let mut file = testkit::read(path);
+    file[21..25].copy_from_slice(b"6753");
+    seal(&mut file);
+    let (found, report) = loader::parse(&file);
+    assert_eq!(found.unwrap().soc(), Some(Soc::Rk3576));
+    assert!(report.iter().count() >= 2 && report.iter().all(|finding| finding.code == "LDR018"), "{report:?}");
+    assert!(report.iter().next().unwrap().message.contains("published for rk3588"), "{report:?}");
+}
+
+#[test]
 fn public_loader_files_are_read() {
     let Some(root) = testkit::shared("testdata") else { return };
     for (path, soc, images, usb, size, digest) in [

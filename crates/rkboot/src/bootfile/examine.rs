@@ -152,6 +152,7 @@ fn read_block(bytes: &[u8], base: u64, soc: Option<Soc>) -> Option<(AnyBlock, Re
         let (block, mut report) = idblock::parse_block(rest, soc);
         let mut block = block?;
         report.extend(idblock::find_copies(rest, &mut block));
+        idblock::name_sound_copy(rest, &block, &mut report);
         let end = block.copies.last().map_or(0, |last| last.range.end);
         let found = find_fit(bytes, base.saturating_add(end));
         Some((AnyBlock::V2(Box::new(block)), report, found))

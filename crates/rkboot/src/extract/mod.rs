@@ -2,8 +2,9 @@
 //!
 //! [`plan`] looks where BootROMs and SPLs look: an idblock at sector 64 and its copies, at 0x8000 and 0 of SPI flash;
 //! the second stage in a partition named `uboot`, at sector 16384, and at sector boundaries in front of the first
-//! partition; the vendor's trust image at sector 24576. Each piece is cut to what is meant (copy 1, without the padding
-//! behind it), and says what was left out. [`Piece::origin`] writes the record that belongs beside the file.
+//! partition; the vendor's trust image at sector 24576. Where there are two second stages the SPL decides: mainline's
+//! looks at sector 16384, the vendor's into the partition first. Each piece is cut to what is meant (the first sound copy,
+//! without the padding behind it), and says what was left out. [`Piece::origin`] writes the record that belongs beside the file.
 //!
 //! ```
 //! use rkboot::{Soc, extract, idblock};
@@ -65,7 +66,8 @@ impl Role {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Piece {
-    /// What to call the file: `idbloader.img`, `u-boot.itb`, `uboot.img`, `trust.img`.
+    /// What to call the file: `idbloader.img`, `u-boot.itb`, `uboot.img`, `trust.img`; `u-boot-2.itb`, `uboot-2.img` for a
+    /// second stage besides one of that name.
     pub name: &'static str,
     /// What it is for.
     pub role: Role,
@@ -83,11 +85,14 @@ pub struct Piece {
     pub versions: Vec<String>,
     /// What was left out, if anything.
     pub trimmed: Option<String>,
+    /// Where it belongs on the medium, in bytes.
+    home: u64,
 }
 
 impl Piece {
-    /// The 512-byte sector where it was found and where it is to be written, if it begins at one.
+    /// The 512-byte sector of the medium where it is to be written, if it begins at one: where it was found, 64 for an
+    /// idblock of a file of its own or of a copy, 16384 and 24576 for files of a second stage and a trust image alone.
     pub fn sector(&self) -> Option<u64> {
-        self.offset.filter(|offset| offset % 512 == 0).and_then(|offset| offset.checked_div(512))
+        if self.home % 512 == 0 { self.home.checked_div(512) } else { None }
     }
 }

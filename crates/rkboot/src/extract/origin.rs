@@ -43,6 +43,7 @@ impl Piece {
     /// let source = Source { name: "card.img".to_owned(), whole: None, disk_size: block.len() as u64 };
     /// let text = pieces[0].origin(&source);
     /// assert!(text.contains("\n[source]\nname = \"card.img\"\n") && text.contains("\noffset = 0\n"));
+    /// assert!(text.contains("\nwrite-at-sector = 64\n"));
     /// # Ok::<(), rkboot::Error>(())
     /// ```
     pub fn origin(&self, source: &Source) -> String {
@@ -57,6 +58,9 @@ impl Piece {
         line("sha256", &string(&self.digest.hex()));
         let versions: Vec<_> = self.versions.iter().map(|version| string(version)).collect();
         line("versions", &format!("[{}]", versions.join(", ")));
+        if let Some(sector) = self.sector() {
+            line("write-at-sector", &sector.to_string());
+        }
         if let Some(trimmed) = &self.trimmed {
             line("trimmed", &string(trimmed));
         }

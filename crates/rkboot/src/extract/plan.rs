@@ -13,7 +13,8 @@ use imgcore::{Digest, Finding, ReadAt, Report};
 
 use super::{Partition, Piece, Role};
 use crate::{
-    ErrorKind, FIT_OFFSET, HeaderVersion, IDBLOCK_OFFSET, examine, fit, flow,
+    ErrorKind, FIT_OFFSET, HeaderVersion, IDBLOCK_OFFSET, examine, fit,
+    flow::{self, FirstStageKind},
     idblock::{self, AnyBlock},
     loader, rules, trim,
     util::{SECTOR, is_fill, sector_end, slice, tail},
@@ -52,12 +53,12 @@ pub fn plan<R: ReadAt + ?Sized>(disk: &R, partitions: &[Partition]) -> (Vec<Piec
         return (pieces, report);
     }
     let border = border(partitions, window.len() as u64);
-    let mut search_from = None;
-    if let Some((at, length)) = first_stage(&window, border, &mut pieces, &mut report) {
-        search_from = Some(at.saturating_add(length));
+    let mut front = Front::default();
+    if let Some(found) = first_stage(&window, border, &mut pieces, &mut report) {
+        front = found;
     }
-    second_stage(disk, &window, partitions, border, search_from, &mut pieces, &mut report);
-    trust(disk, &window, partitions, &mut pieces, &mut report);
+    second_stage(disk, &window, partitions, border, &front, &mut pieces, &mut report);
+    trust(disk, &window, partitions, &front, &mut pieces, &mut report);
     if pieces.is_empty() {
         report.push(nothing());
     }
@@ -98,6 +99,7 @@ fn out_of_loader(file: &[u8], pieces: &mut Vec<Piece>, report: &mut Report) {
     versions.extend(flow::first_stage(&block).and_then(|stage| stage.version));
     let mut made = piece("idbloader.img", Role::Idbloader, 0, block, kind, versions, None);
     made.offset = None;
+    made.home = IDBLOCK_OFFSET;
     pieces.push(made);
 }
 
@@ -152,8 +154,47 @@ fn border(partitions: &[Partition], size: u64) -> u64 {
     others.map(|partition| partition.range.start).min().unwrap_or(u64::MAX).min(size)
 }
 
-/// The idblock; gives where it starts and how long it is.
-fn first_stage(window: &[u8], border: u64, pieces: &mut Vec<Piece>, report: &mut Report) -> Option<(u64, u64)> {
+/// What the idblock tells about the rest.
+#[derive(Default)]
+struct Front {
+    /// Where it ends, if there is one.
+    end: Option<u64>,
+    /// Whose SPL it holds.
+    kind: Option<FirstStageKind>,
+    /// How far the bytes are from where they are on the medium: a file that begins with an idblock goes to sector 64.
+    shift: u64,
+}
+
+/// The first sound copy behind a damaged block: its number, where it starts and how long it is.
+fn sound_copy(area: &[u8]) -> Option<(u64, u64, u64)> {
+    (1..MAX_COPIES).find_map(|index| {
+        let start = index.saturating_mul(idblock::COPY_STRIDE);
+        let rest = slice(area, &(start..start.saturating_add(idblock::COPY_STRIDE)));
+        if !idblock::is_v2(rest) && !idblock::is_v1(rest) {
+            return None;
+        }
+        let (block, findings) = if idblock::is_v2(rest) {
+            let (block, findings) = idblock::parse_block(rest, None);
+            (AnyBlock::V2(Box::new(block?)), findings)
+        } else {
+            let (block, findings) = idblock::v1::parse_block(rest, None);
+            (AnyBlock::V1(Box::new(block?)), findings)
+        };
+        let length = length_of(&block).min(rest.len() as u64);
+        (!findings.has_errors()).then_some((index.saturating_add(1), start, length))
+    })
+}
+
+/// Bytes of the file that the block takes.
+fn length_of(block: &AnyBlock) -> u64 {
+    match block {
+        AnyBlock::V1(block) => block.content_end(),
+        AnyBlock::V2(_) => block.claimed_end(),
+    }
+}
+
+/// The idblock.
+fn first_stage(window: &[u8], border: u64, pieces: &mut Vec<Piece>, report: &mut Report) -> Option<Front> {
     let is_block = |at: u64| {
         let rest = tail(window, at);
         idblock::is_v2(rest) || idblock::is_v1(rest)
@@ -180,11 +221,7 @@ fn first_stage(window: &[u8], border: u64, pieces: &mut Vec<Piece>, report: &mut
     let area = slice(window, &(at..end));
     let (block, _) = flow::block_at(area)?;
     let spread = block.is_spread();
-    let length = match &block {
-        AnyBlock::V1(block) => block.content_end(),
-        AnyBlock::V2(_) => block.claimed_end(),
-    };
-    let length = length.min(area.len() as u64);
+    let length = length_of(&block).min(area.len() as u64);
     let kind = match (block.version(), spread) {
         (HeaderVersion::V1, false) => "idblock v1",
         (HeaderVersion::V1, true) => "idblock v1, spread for SPI flash",
@@ -192,7 +229,12 @@ fn first_stage(window: &[u8], border: u64, pieces: &mut Vec<Piece>, report: &mut
         (_, true) => "idblock v2, spread for SPI flash",
     };
     let (_, findings) = examine(slice(area, &(0..length)), None);
-    pass(&findings, at, "idbloader.img", report);
+    // The BootROM goes on to the next copy when the first is damaged, and so do we.
+    let better = if findings.has_errors() { sound_copy(area) } else { None };
+    if better.is_none() {
+        pass(&findings, at, "idbloader.img", report);
+    }
+    let (number, inside, own) = better.unwrap_or((1, 0, length));
     // Copies lie behind the block in the area that belongs to no one else.
     let whole = examine(area, None).0;
     let copies = (whole.copies.len() > 1).then_some((whole.copies.len(), whole.copies_equal));
@@ -200,18 +242,34 @@ fn first_stage(window: &[u8], border: u64, pieces: &mut Vec<Piece>, report: &mut
         report.push(
             Finding::warning(
                 rules::BOT_COPIES_DIFFER,
-                format!("the copies of the idblock from byte {at} on are not equal; copy 1 is taken"),
+                match findings.iter().find(|finding| finding.severity == imgcore::Severity::Error) {
+                    Some(why) if number > 1 => format!(
+                        "the copies of the idblock from byte {at} on are not equal; copy {number} is taken, since copy 1 is \
+                         damaged ({}: {})",
+                        why.code, why.message
+                    ),
+                    _ => format!("the copies of the idblock from byte {at} on are not equal; copy 1 is taken"),
+                },
             )
             .at(at..at.saturating_add(length))
-            .help("the BootROM takes the first sound copy; look at the findings about copy 1"),
+            .help("the BootROM takes the first sound copy; write the extracted one at sector 64"),
         );
     }
-    let bytes = slice(area, &(0..length)).to_vec();
-    let trimmed = explain(copies, tail(area, length));
-    let mut versions: Vec<String> = block.ddr(area).map(|ddr| ddr.text).into_iter().collect();
-    versions.extend(flow::first_stage(area).and_then(|stage| stage.version));
-    pieces.push(piece("idbloader.img", Role::Idbloader, at, bytes, kind, versions, trimmed));
-    Some((at, length))
+    let end = inside.saturating_add(own);
+    let bytes = slice(area, &(inside..end)).to_vec();
+    let trimmed = explain(number, copies, tail(area, end));
+    let mut versions: Vec<String> =
+        flow::block_at(&bytes).and_then(|(block, _)| block.ddr(&bytes)).map(|ddr| ddr.text).into_iter().collect();
+    let stage = flow::first_stage(&bytes);
+    let kind_of_spl = stage.as_ref().map(|stage| stage.kind);
+    versions.extend(stage.and_then(|stage| stage.version));
+    let offset = at.saturating_add(inside);
+    let mut made = piece("idbloader.img", Role::Idbloader, offset, bytes, kind, versions, trimmed);
+    // In the form for SPI flash of RK3399 and older it belongs at the start, and in that of PX30 where it is.
+    let shift = if at == 0 && !spread { IDBLOCK_OFFSET } else { 0 };
+    made.home = if spread || at == 0x1_0000 { offset } else { IDBLOCK_OFFSET };
+    pieces.push(made);
+    Some(Front { end: Some(at.saturating_add(end)), kind: kind_of_spl, shift })
 }
 
 /// The next place where another boot file begins, or the border.
@@ -230,18 +288,23 @@ fn second_stage<R: ReadAt + ?Sized>(
     window: &[u8],
     partitions: &[Partition],
     border: u64,
-    behind_idblock: Option<u64>,
+    front: &Front,
     pieces: &mut Vec<Piece>,
     report: &mut Report,
 ) {
     let is_second = |bytes: &[u8]| fit::is_fit(bytes) || bytes.starts_with(b"LOADER  ");
     let named = partitions.iter().find(|partition| matches!(partition.name.as_str(), "uboot" | "uboot_a" | "u-boot"));
-    let mut found: Option<(u64, Vec<u8>, Option<String>)> = None;
+    let mut in_partition: Option<(u64, Vec<u8>, Option<String>)> = None;
     if let Some(partition) = named {
         let end = partition.range.end.min(partition.range.start.saturating_add(MAX_PIECE)).min(disk.size());
-        let bytes = read(disk, partition.range.start.min(end)..end, report);
-        if is_second(&bytes) {
-            found = Some((partition.range.start, bytes, Some(partition.name.clone())));
+        let start = partition.range.start.min(end);
+        let head = read(disk, start..end.min(start.saturating_add(SECTOR)), report);
+        // Nothing else is read whole: a partition of that name may hold anything.
+        if fit::is_tree(&head) || head.starts_with(b"LOADER  ") {
+            let bytes = read(disk, start..end, report);
+            if is_second(&bytes) {
+                in_partition = Some((partition.range.start, bytes, Some(partition.name.clone())));
+            }
         }
     }
     let area = |at: u64| {
@@ -249,39 +312,80 @@ fn second_stage<R: ReadAt + ?Sized>(
         slice(window, &(at..end)).to_vec()
     };
     let raw = is_second(tail(window, FIT_OFFSET)).then_some(FIT_OFFSET);
-    if let (Some((at, ..)), Some(raw)) = (&found, raw)
-        && *at != raw
-    {
-        report.push(
-            Finding::warning(
-                rules::BOT_TWO_STAGES,
-                format!(
-                    "two second stages: in the partition uboot at byte {at}, and at sector 16384; the first is taken"
-                ),
-            )
-            .at(raw..raw.saturating_add(SECTOR))
-            .help("the vendor's SPL starts the one in the partition, mainline's the one at sector 16384"),
-        );
+    let mut found = Vec::new();
+    match (in_partition, raw) {
+        (Some(partition), Some(raw)) if partition.0 != raw => {
+            let (what, first) = match front.kind {
+                Some(FirstStageKind::Mainline) => {
+                    ("the one at sector 16384 is taken, since the SPL is mainline's", false)
+                }
+                Some(FirstStageKind::Vendor | FirstStageKind::Miniloader) => {
+                    ("the one in the partition is taken, since the SPL is the vendor's", true)
+                }
+                _ => ("both are taken, since the SPL is not known", true),
+            };
+            report.push(
+                Finding::warning(
+                    rules::BOT_TWO_STAGES,
+                    format!(
+                        "two second stages: in the partition {} at byte {}, and at sector 16384; {what}",
+                        partition.2.as_deref().unwrap_or_default(),
+                        partition.0
+                    ),
+                )
+                .at(raw..raw.saturating_add(SECTOR))
+                .help("the vendor's SPL starts the one in the partition, mainline's the one at sector 16384"),
+            );
+            let is_known = !matches!(front.kind, None | Some(FirstStageKind::Unknown));
+            if first {
+                found.push(partition);
+            }
+            if !first || !is_known {
+                found.push((raw, area(raw), None));
+            }
+        }
+        (Some(partition), _) => found.push(partition),
+        (None, raw) => {
+            let at = raw.or_else(|| {
+                let from = front.end.or_else(|| is_second(window).then_some(0))?;
+                search(slice(window, &(0..border.max(from))), from, is_second)
+            });
+            found.extend(at.map(|at| (at, area(at), None)));
+        }
     }
-    if found.is_none() {
-        let at = raw.or_else(|| {
-            let from = behind_idblock.or_else(|| is_second(window).then_some(0))?;
-            search(slice(window, &(0..border.max(from))), from, is_second)
-        });
-        found = at.map(|at| (at, area(at), None));
+    for (at, bytes, partition) in found {
+        take_second(&bytes, at, partition, Some(border).filter(|border| *border < disk.size()), front, pieces, report);
     }
-    let Some((at, bytes, partition)) = found else { return };
-    let (length, trimmed, kind) = measure(&bytes, at, "the second stage", report);
+}
+
+fn take_second(
+    bytes: &[u8],
+    at: u64,
+    partition: Option<String>,
+    border: Option<u64>,
+    front: &Front,
+    pieces: &mut Vec<Piece>,
+    report: &mut Report,
+) {
+    let (length, trimmed, kind) = measure(bytes, at, "the second stage", report);
     let is_loader = bytes.starts_with(b"LOADER  ");
-    let parsed = fit::parse(&bytes).0;
+    let parsed = fit::parse(bytes).0;
     let vendor = is_loader || parsed.as_ref().is_some_and(|fit| fit.declared_size.is_some());
     let claimed = at.saturating_add(parsed.map_or(length, |fit| fit.end()));
-    let name = if vendor { "uboot.img" } else { "u-boot.itb" };
-    let cut = slice(&bytes, &(0..length)).to_vec();
+    let there = |name: &str| pieces.iter().any(|piece| piece.name == name);
+    let name = match (vendor, there("uboot.img"), there("u-boot.itb")) {
+        (true, false, _) => "uboot.img",
+        (true, true, _) => "uboot-2.img",
+        (false, _, false) => "u-boot.itb",
+        (false, _, true) => "u-boot-2.itb",
+    };
+    let cut = slice(bytes, &(0..length)).to_vec();
     let versions = flow::abilities(&cut).0.and_then(|found| found.version).into_iter().collect();
     let mut made = piece(name, Role::SecondStage, at, cut, kind, versions, trimmed);
+    made.home = if at == 0 { FIT_OFFSET } else { at.saturating_add(front.shift) };
     made.partition = partition;
-    if at < border && claimed > border && border < disk.size() && made.partition.is_none() {
+    if border.is_some_and(|border| at < border && claimed > border) && made.partition.is_none() {
+        let border = border.unwrap_or_default();
         report.push(
             Finding::warning(
                 rules::BOT_REACHES,
@@ -316,6 +420,7 @@ fn trust<R: ReadAt + ?Sized>(
     disk: &R,
     window: &[u8],
     partitions: &[Partition],
+    front: &Front,
     pieces: &mut Vec<Piece>,
     report: &mut Report,
 ) {
@@ -330,9 +435,13 @@ fn trust<R: ReadAt + ?Sized>(
     if place.is_none() && raw.starts_with(b"BL3X") {
         place = Some((TRUST_OFFSET, slice(raw, &(0..MAX_PIECE)).to_vec(), None));
     }
+    if place.is_none() && window.starts_with(b"BL3X") {
+        place = Some((0, slice(window, &(0..MAX_PIECE)).to_vec(), None));
+    }
     let Some((at, bytes, partition)) = place else { return };
     let (length, trimmed, kind) = measure(&bytes, at, "the trust image", report);
     let mut made = piece("trust.img", Role::Trust, at, slice(&bytes, &(0..length)).to_vec(), kind, Vec::new(), trimmed);
+    made.home = if at == 0 { TRUST_OFFSET } else { at.saturating_add(front.shift) };
     made.partition = partition;
     pieces.push(made);
 }
@@ -362,13 +471,13 @@ fn measure(bytes: &[u8], at: u64, what: &str, report: &mut Report) -> (u64, Opti
             sector_end(slot.max(file.content_end)).min(whole)
         }
     };
-    (length, explain(copies, tail(bytes, length)), file.kind.describe())
+    (length, explain(1, copies, tail(bytes, length)), file.kind.describe())
 }
 
-fn explain(copies: Option<(usize, bool)>, behind: &[u8]) -> Option<String> {
+fn explain(number: u64, copies: Option<(usize, bool)>, behind: &[u8]) -> Option<String> {
     match copies {
-        Some((count, true)) => Some(format!("copy 1 of {count} equal copies")),
-        Some((count, false)) => Some(format!("copy 1 of {count} copies that are not equal")),
+        Some((count, true)) => Some(format!("copy {number} of {count} equal copies")),
+        Some((count, false)) => Some(format!("copy {number} of {count} copies that are not equal")),
         None if behind.is_empty() => None,
         None if is_fill(behind) => Some("the fill behind it".to_owned()),
         None => Some("what lies behind it".to_owned()),
@@ -395,5 +504,5 @@ fn piece(
     trimmed: Option<String>,
 ) -> Piece {
     let digest = Digest::of(&bytes);
-    Piece { name, role, offset: Some(at), partition: None, bytes, digest, kind, versions, trimmed }
+    Piece { name, role, offset: Some(at), partition: None, bytes, digest, kind, versions, trimmed, home: at }
 }

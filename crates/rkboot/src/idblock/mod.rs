@@ -33,7 +33,7 @@ use std::{borrow::Cow, ops::Range};
 pub use build::{Parts, Rk3576Parts, build, build_rk3576};
 pub use copies::{COPY_STRIDE, copies};
 pub use ddr::{DdrInfo, Uart};
-pub(crate) use parse::{find_copies, parse_block};
+pub(crate) use parse::{find_copies, name_sound_copy, parse_block};
 pub use parse::{parse, parse_for};
 pub use spread::{spread, unspread};
 pub use v1::IdBlockV1;

@@ -18,12 +18,15 @@ use super::{
     BlockCopy, Check, HashKind, IdBlock, Image, MAX_SPL,
     copies::{self, Form, Probe},
     is_v1, is_v2,
-    raw::{HASH_OFFSET, HEADER_SIZE, Header, MAGIC_SIGNED, RK3576_BOOST_LOAD},
+    raw::{
+        DEFAULT_LOAD, HASH_OFFSET, HEADER_SIZE, Header, MAGIC_SIGNED, RK3576_ALIGN, RK3576_BOOST_LOAD, RK3576_DDR_LOAD,
+        RK3576_PARAM,
+    },
     spread,
 };
 use crate::{
     HeaderVersion, Soc, rules,
-    util::{hex, is_fill, slice},
+    util::{hex, is_fill, list_ranges, slice},
 };
 
 /// Reads an idblock v2 at the start of `bytes`, with its copies, and checks all that a board would stumble over.
@@ -43,8 +46,30 @@ pub fn parse_for(bytes: &[u8], soc: Option<Soc>) -> (Option<IdBlock>, Report) {
     let (block, mut report) = parse_block(bytes, soc);
     let Some(mut block) = block else { return (None, report) };
     report.extend(find_copies(bytes, &mut block));
+    name_sound_copy(bytes, &block, &mut report);
     copies::check_foreign(bytes, &block.copies, &mut report);
     (Some(block), report)
+}
+
+/// Says in the findings about a damaged copy 1 which copy is sound: the BootROM goes on to that.
+pub(crate) fn name_sound_copy(bytes: &[u8], block: &IdBlock, report: &mut Report) {
+    let is_damage = |code: &str| [rules::IDB_IMAGE_HASH, rules::IDB_HEADER_HASH].contains(&code);
+    if !report.iter().any(|finding| is_damage(finding.code)) {
+        return;
+    }
+    let is_sound = |copy: &BlockCopy| {
+        let (block, report) = parse_flat(slice(bytes, &copy.range), None);
+        block.is_some() && !report.has_errors()
+    };
+    let sound = block.copies.iter().zip(1_usize..).skip(1).find(|(copy, _)| !copy.identical && is_sound(copy));
+    let Some((copy, number)) = sound else { return };
+    for finding in report.iter_mut().filter(|finding| is_damage(finding.code)) {
+        finding.help = Some(format!(
+            "copy {number} at byte {} is sound, and the BootROM goes on to it; write that one at sector 64 (`rkboot \
+             extract` takes it), or fetch the file again",
+            copy.range.start
+        ));
+    }
 }
 
 /// One block, flat or spread, without looking for copies.
@@ -300,7 +325,23 @@ fn check_shape(block: &IdBlock, header: &Header, report: &mut Report) {
             );
         }
     }
+    check_reserved(block, header, report);
     for (image, number) in block.images.iter().zip(1_u32..) {
+        if !image.range.is_empty() && ![DEFAULT_LOAD, RK3576_BOOST_LOAD, RK3576_DDR_LOAD].contains(&image.load) {
+            let at = u64::from(number).saturating_sub(1).saturating_mul(88).saturating_add(0x7c);
+            report.push(
+                Finding::warning(
+                    rules::IDB_LOAD,
+                    format!(
+                        "image {number} is to be loaded to {:#x}; expected 0xffffffff, which leaves it to the BootROM, or \
+                         {RK3576_BOOST_LOAD:#x} and {RK3576_DDR_LOAD:#x} as for the RK3576",
+                        image.load
+                    ),
+                )
+                .at(at..at.saturating_add(4))
+                .help("a BootROM may load it over something else; fetch the file again"),
+            );
+        }
         if image.counter != number {
             report.push(
                 Finding::info(
@@ -331,6 +372,45 @@ fn check_shape(block: &IdBlock, header: &Header, report: &mut Report) {
                 ),
             )
             .at(boot.range.clone()),
+        );
+    }
+}
+
+/// Fields that known files leave zero, in one finding.
+fn check_reserved(block: &IdBlock, header: &Header, report: &mut Report) {
+    let is_set = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0);
+    let mut found: Vec<Range<u64>> = Vec::new();
+    let mut note = |at: u64, size: u64, is_set: bool| {
+        if is_set {
+            found.push(at..at.saturating_add(size));
+        }
+    };
+    note(0x4, 4, is_set(&header.reserved0));
+    note(0xc, 4, header.boot_flag.get() & !0xf != 0);
+    note(0x10, 72, is_set(&header.reserved1));
+    for (word, index) in header.params.iter().zip(0_u64..) {
+        // Vendor files for the RK3576 have one.
+        let is_known = index == 2 && word.get() == RK3576_PARAM;
+        note(index.saturating_mul(4).saturating_add(0x58), 4, word.get() != 0 && !is_known);
+    }
+    for (entry, index) in header.images.iter().zip(0_u64..).take(block.images.len()) {
+        let at = index.saturating_mul(88).saturating_add(0x78);
+        note(at.saturating_add(8), 4, entry.flag.get() != 0);
+        note(at.saturating_add(16), 8, is_set(&entry.reserved));
+    }
+    note(0x1d8, 1064, is_set(&header.reserved2));
+    if !block.signed && !matches!(block.hash_kind, HashKind::Unknown(_)) {
+        let used = block.hash_kind.size();
+        let at = HASH_OFFSET.saturating_add(used as u64);
+        note(at, HEADER_SIZE.saturating_sub(at), is_set(header.hash.get(used..).unwrap_or_default()));
+    }
+    if let (Some(first), Some(last)) = (found.first(), found.last()) {
+        report.push(
+            Finding::info(
+                rules::IDB_RESERVED,
+                format!("reserved fields or flags of the header are not zero: bytes {}", list_ranges(&found)),
+            )
+            .at(first.start..last.end),
         );
     }
 }
@@ -376,16 +456,33 @@ fn check_soc(block: &IdBlock, bytes: &[u8], soc: Soc, report: &mut Report) {
         );
     }
     if soc == Soc::Rk3576 {
-        let boosted = block.images.first().is_some_and(|image| image.load == RK3576_BOOST_LOAD);
-        let aligned = block.images.iter().all(|image| image.range.start % 4096 == 0);
-        if block.images.len() > 2 && !(boosted && aligned) {
+        let load = |index: usize| block.images.get(index).map(|image| image.load);
+        let mut missing = Vec::new();
+        if load(0) != Some(RK3576_BOOST_LOAD) {
+            missing.push("load the first image, boost, to 0x3ffc0000");
+        }
+        if load(1) != Some(RK3576_DDR_LOAD) {
+            missing.push("load the second, DDR init, to 0x3ff81000");
+        }
+        if block.images.iter().any(|image| image.range.start % RK3576_ALIGN != 0) {
+            missing.push("start all images at multiples of 4 KiB");
+        }
+        if slice(bytes, &(0x60..0x64)) != RK3576_PARAM.to_le_bytes() {
+            missing.push("have 0x100 at byte 0x60");
+        }
+        if block.images.len() > 2 && !missing.is_empty() {
             report.push(
                 Finding::warning(
                     rules::IDB_RK3576,
-                    "an RK3576 block of three images loads the first to 0x3ffc0000 and aligns all to 4 KiB; this one \
-                     does not",
+                    format!(
+                        "vendor files of three images for the RK3576 {}; this one does not",
+                        missing.join(", and they ")
+                    ),
                 )
-                .at(0..HEADER_SIZE),
+                .at(0..HEADER_SIZE)
+                .help(
+                    "make it with `rkboot build idbloader --soc rk3576 --boost FILE`, or fetch the vendor's file again",
+                ),
             );
         } else if block.images.len() <= 2 {
             report.push(

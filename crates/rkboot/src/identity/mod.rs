@@ -29,9 +29,10 @@ pub use inventory::{Known, lookup};
 use crate::{
     Soc,
     bootfile::{find_fit, first_stage_base},
+    ddr_params,
     fit::{self, Image},
     flow::{block_at, texts},
-    idblock::AnyBlock,
+    idblock::{AnyBlock, Uart},
     loader,
     util::{SECTOR, slice, tail},
 };
@@ -104,8 +105,10 @@ pub struct Identified {
     pub version: Option<String>,
     /// What it says about itself.
     pub text: Option<String>,
-    /// Every name under which exactly these bytes were published, empty for others.
+    /// Every name under which exactly these bytes were published, but for the UART if that was changed; empty for others.
     pub known: Vec<Known>,
+    /// For DDR init code that was published with another UART: the one that it was set to.
+    pub uart: Option<Uart>,
 }
 
 impl Identified {
@@ -129,6 +132,9 @@ impl fmt::Display for Identified {
         }
         if let Some(known) = self.known.first() {
             write!(f, ", {}", known.path)?;
+        }
+        if let Some(uart) = &self.uart {
+            write!(f, " with the UART changed to {uart}")?;
         }
         if let Some(text) = &self.text {
             write!(f, " ({text})")?;
@@ -189,7 +195,14 @@ fn in_fit(bytes: &[u8], at: u64) -> Vec<Identified> {
         let Some(data) = image.uncompressed(rest) else { continue };
         let mut one = blob(&data, 0);
         if one.is_none() && says_bl32(image) {
-            one = Some(Identified { kind: BlobKind::Bl32, range: 0..0, version: None, text: None, known: Vec::new() });
+            one = Some(Identified {
+                kind: BlobKind::Bl32,
+                range: 0..0,
+                version: None,
+                text: None,
+                known: Vec::new(),
+                uart: None,
+            });
         }
         if let Some(mut one) = one {
             one.range = at.saturating_add(range.start)..at.saturating_add(range.end);
@@ -205,15 +218,52 @@ fn says_bl32(image: &Image) -> bool {
 
 /// One blob: by its digest, else by its texts.
 fn blob(bytes: &[u8], at: u64) -> Option<Identified> {
-    let known = lookup(bytes);
+    let mut known = lookup(bytes);
     let said = said(bytes);
+    let mut uart = None;
+    if known.is_empty()
+        && said.as_ref().is_none_or(|said| said.kind == BlobKind::Ddr)
+        && let Some((published, set)) = with_published_uart(bytes)
+    {
+        known = published;
+        uart = Some(set);
+    }
     let range = at..at.saturating_add(bytes.len() as u64);
     if let Some(first) = known.first() {
         let text = said.filter(|said| said.kind == first.kind).map(|said| said.text);
-        return Some(Identified { kind: first.kind, range, version: Some(first.version.to_owned()), text, known });
+        return Some(Identified {
+            kind: first.kind,
+            range,
+            version: Some(first.version.to_owned()),
+            text,
+            known,
+            uart,
+        });
     }
     let said = said?;
-    Some(Identified { kind: said.kind, range, version: said.version, text: Some(said.text), known })
+    Some(Identified { kind: said.kind, range, version: said.version, text: Some(said.text), known, uart })
+}
+
+/// DDR init code whose UART was set ([`ddr_params::set_uart`]): what it was published as, and the UART that it has now.
+fn with_published_uart(bytes: &[u8]) -> Option<(Vec<Known>, Uart)> {
+    /// What rkbin's blobs come with: UART 2 or 0, m0, at 1 500 000 or 115 200 baud.
+    const PUBLISHED: [u32; 4] = [0x2016_e360, 0x0016_e360, 0x2001_c200, 0x0001_c200];
+    /// The largest DDR init code that is known has 146 KiB.
+    const LARGEST: usize = 512 * 1024;
+    if bytes.len() > LARGEST {
+        return None;
+    }
+    let found = ddr_params::parse(bytes).0?;
+    let start = usize::try_from(found.uart_offset?).ok()?;
+    let mut changed = bytes.to_vec();
+    for word in PUBLISHED {
+        changed.get_mut(start..start.checked_add(4)?)?.copy_from_slice(&word.to_le_bytes());
+        let known = lookup(&changed);
+        if known.first().is_some_and(|known| known.kind == BlobKind::Ddr) {
+            return Some((known, found.uart?));
+        }
+    }
+    None
 }
 
 struct Said {

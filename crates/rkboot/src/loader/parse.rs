@@ -18,9 +18,10 @@ use super::{
     raw::{ENTRY_SIZE, HEADER_SIZE, Header, Record, SIGNED, TAG_LDR},
 };
 use crate::{
-    IdBlock,
+    HeaderVersion, IdBlock,
     coding::crc32_rk,
     idblock::{self, Check},
+    identity::{Known, lookup},
     rules,
     util::{data_ranges, hex, is_fill, list_ranges, quote, slice, tail},
 };
@@ -66,6 +67,7 @@ pub fn parse(bytes: &[u8]) -> (Option<Loader>, Report) {
         "what is written to flash",
         &mut report,
     );
+    check_blobs(&loader, bytes, &mut report);
     loader.usb =
         inside(&loader, &["UsbHead"], loader.usb_block(bytes), rules::LDR_USB, "what goes over USB", &mut report);
     (Some(loader), report)
@@ -384,6 +386,47 @@ fn check_meaning(loader: &Loader, report: &mut Report) {
     }
 }
 
+/// The host sends the file to the chip that it names, whatever is inside. Published blobs tell what they are for.
+fn check_blobs(loader: &Loader, bytes: &[u8], report: &mut Report) {
+    /// Real files have up to seven entries.
+    const LOOKED_AT: usize = 16;
+    let Some(soc) = loader.soc() else { return };
+    for entry in loader.entries.iter().take(LOOKED_AT) {
+        let Some(data) = loader.entry_data(bytes, entry) else { continue };
+        let known = lookup(&data);
+        let socs = || known.iter().filter_map(Known::soc);
+        if let Some(blob) = known.first()
+            && let Some(other) = socs().next()
+            && socs().all(|other| other != soc)
+        {
+            report.push(
+                Finding::error(
+                    rules::LDR_OTHER_SOC,
+                    format!(
+                        "the file is for {soc}, and its entry {} is {}, which was published for {other}",
+                        quote(&entry.name),
+                        blob.path
+                    ),
+                )
+                .at(entry.range.clone())
+                .help("the board does not start from it; take the loader file of this board"),
+            );
+        }
+    }
+    if soc.header_version() == HeaderVersion::V1
+        && let Some(head) = loader.entry(Use::Flash, "FlashHead")
+    {
+        report.push(
+            Finding::error(
+                rules::LDR_OTHER_SOC,
+                format!("the file is for {soc}, whose BootROM reads idblocks v1, and it carries one of version 2"),
+            )
+            .at(head.range.clone())
+            .help("the board does not start from it; take the loader file of this board"),
+        );
+    }
+}
+
 /// Reads an idblock that entries make up together. Its own findings become one, because its bytes are nowhere in the
 /// file.
 fn inside(
@@ -411,8 +454,10 @@ fn inside(
         return None;
     };
     let (found, inner) = idblock::parse(&block);
-    if let Some(first) = inner.iter().find(|finding| finding.severity >= Severity::Warning) {
-        let more = inner.iter().filter(|finding| finding.severity >= Severity::Warning).count().saturating_sub(1);
+    // An unusual load address is no damage.
+    let is_damage = |finding: &&Finding| finding.severity >= Severity::Warning && finding.code != rules::IDB_LOAD;
+    if let Some(first) = inner.iter().find(is_damage) {
+        let more = inner.iter().filter(is_damage).count().saturating_sub(1);
         let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
         report.push(broken(format!("{}: {}{more}", first.code, first.message)));
     }

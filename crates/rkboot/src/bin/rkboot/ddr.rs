@@ -26,7 +26,7 @@ An idbloader is shown, not changed: change the blob and run `rkboot build idbloa
 
 Exit codes: 0 done, 1 no DDR parameters or refused, 2 usage, 3 input missing, 4 input or output failed")]
 pub(crate) struct Ddr {
-    /// DDR init code of rkbin (rkXXXX_ddr_*.bin), or an idbloader with it
+    /// DDR init code of rkbin (rkXXXX_ddr_*.bin); an idbloader v2 with it is shown, but never changed
     file: PathBuf,
     /// Number of the UART to print to, 0 to 15
     #[arg(long, requires = "output", value_parser = clap::value_parser!(u8).range(0..16))]
@@ -95,6 +95,7 @@ pub(crate) fn run(arguments: &Ddr) -> Result<Outcome, Failure> {
         "version": blob.as_ref().and_then(|blob| blob.version.clone()),
         "text": blob.as_ref().and_then(|blob| blob.text.clone()),
         "known": blob.iter().flat_map(|blob| &blob.known).map(|known| known.path.clone()).collect::<Vec<_>>(),
+        "uart_changed": blob.as_ref().is_some_and(|blob| blob.uart.is_some()),
         "layout": found.as_ref().map(|found| found.version),
         "uart": found.as_ref().and_then(|found| found.uart).map(uart_value),
         "sections": found.iter().flat_map(|found| &found.sections).map(|section| json!({

@@ -22,7 +22,7 @@ use crate::{Failure, Outcome, files::replace};
   rkboot extract /dev/sdX -o boot/ --what idbloader
   rkboot extract spi-dump.bin -o boot/
 
-Each file gets a record beside it, NAME.source.toml: where its bytes come from. Write them back where they were:
+Each file gets a record beside it, NAME.source.toml: where its bytes come from. Write it to the sector that is named:
   dd if=boot/idbloader.img of=/dev/sdX seek=64 conv=notrunc
   dd if=boot/u-boot.itb of=/dev/sdX seek=16384 conv=notrunc
 
@@ -122,10 +122,9 @@ pub(crate) fn run(arguments: &Extract) -> Result<Outcome, Failure> {
 }
 
 fn describe(piece: &Piece, path: &Path, text: &mut String) {
-    let place = match (piece.offset, piece.sector()) {
-        (Some(_), Some(sector)) => format!("sector {sector}"),
-        (Some(offset), None) => format!("byte {offset}"),
-        _ => "its parts".to_owned(),
+    let place = match piece.offset {
+        Some(offset) => format!("byte {offset}"),
+        None => "its parts".to_owned(),
     };
     let _ = writeln!(
         text,
@@ -135,6 +134,10 @@ fn describe(piece: &Piece, path: &Path, text: &mut String) {
         piece.bytes.len(),
         piece.digest
     );
+    if let Some(sector) = piece.sector() {
+        let partition = piece.partition.as_ref().map_or_else(String::new, |name| format!(", partition {name}"));
+        let _ = writeln!(text, "  belongs at sector {sector}{partition}");
+    }
     for version in &piece.versions {
         let _ = writeln!(text, "  {version}");
     }
