@@ -12,7 +12,8 @@ use imgcore::{Finding, Report};
 
 use super::{
     Abilities, Addresses, Answer, BuiltInTree, EfiVariables, Evidence, FirmwareKind, Medium, Target,
-    environment::Environment, strings::texts,
+    environment::Environment,
+    strings::{holds, texts},
 };
 use crate::{
     Fit, IDBLOCK_OFFSET, Soc,
@@ -256,6 +257,9 @@ fn is_tree_name(text: &str) -> bool {
     text.strip_prefix("rockchip/").and_then(|rest| rest.strip_suffix(".dtb")).is_some_and(|name| !name.is_empty())
 }
 
+/// What every version text begins with: years and quarters since 2008.
+const VERSION: &str = "U-Boot 20";
+
 /// Drivers of the environment by their names in U-Boot.
 const STORES: [(&str, &str); 6] = [
     (NOWHERE, NOWHERE),
@@ -283,7 +287,7 @@ fn signs(body: &[u8], offset: u64, evidence: &mut Vec<Evidence>) -> Signs {
             }
         };
         // Other texts of a U-Boot hold its version too: the banner is the longest and begins with it.
-        if let Some(start) = text.find("U-Boot 20") {
+        if let Some(start) = text.find(VERSION) {
             let version = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
             let is_version = version.get(11..12) == Some(".");
             if is_version && signs.version.as_ref().is_none_or(|(_, known)| version.len() > known.len()) {
@@ -335,7 +339,12 @@ fn signs(body: &[u8], offset: u64, evidence: &mut Vec<Evidence>) -> Signs {
 fn read_body(body: &Body<'_>) -> Abilities {
     let mut found = Abilities::unknown();
     let mut evidence = Vec::new();
-    let signs = signs(&body.bytes, body.offset, &mut evidence);
+    // Without a version the other texts say nothing, and a large file of something else is not searched for them.
+    let signs = if holds(&body.bytes, VERSION.as_bytes()) {
+        signs(&body.bytes, body.offset, &mut evidence)
+    } else {
+        Signs::default()
+    };
     let Some((at, version)) = signs.version.clone() else {
         if let Some(at) = firmware_volume(&body.bytes) {
             uefi(&body.bytes, body.offset, at, &mut found);

@@ -34,9 +34,43 @@ pub(crate) fn texts(bytes: &[u8]) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+/// Whether a text is anywhere in a program. It looks at about one byte in `needle.len()` (Horspool), where [`texts`] looks
+/// at each.
+pub(super) fn holds(bytes: &[u8], needle: &[u8]) -> bool {
+    let Some((_, head)) = needle.split_last() else { return true };
+    let mut steps = [needle.len(); 256];
+    for (byte, step) in head.iter().zip((1..needle.len()).rev()) {
+        if let Some(slot) = steps.get_mut(usize::from(*byte)) {
+            *slot = step;
+        }
+    }
+    let mut at = 0_usize;
+    while let Some(window) = bytes.get(at..at.saturating_add(needle.len())) {
+        if window == needle {
+            return true;
+        }
+        let last = window.last().copied().unwrap_or_default();
+        at = at.saturating_add(steps.get(usize::from(last)).copied().unwrap_or(1));
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_found_wherever_it_is() {
+        let needle = b"U-Boot 20";
+        for at in 0..40 {
+            let mut bytes = vec![b'o'; at];
+            bytes.extend_from_slice(b"U-BoU-Boot 20");
+            assert!(holds(&bytes, needle) && holds(&bytes, b"o") && holds(&bytes, b""));
+            bytes.pop();
+            assert!(!holds(&bytes, needle), "{at}");
+        }
+        assert!(!holds(b"", needle) && !holds(b"U-Boot 2", needle));
+    }
 
     #[test]
     fn runs_of_printable_bytes() {

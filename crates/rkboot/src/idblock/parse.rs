@@ -325,7 +325,10 @@ fn check_shape(block: &IdBlock, header: &Header, report: &mut Report) {
             );
         }
     }
-    check_reserved(block, header, report);
+    // A damaged header has been said to be one.
+    if block.header_check != Check::Wrong {
+        check_reserved(block, header, report);
+    }
     for (image, number) in block.images.iter().zip(1_u32..) {
         if !image.range.is_empty() && ![DEFAULT_LOAD, RK3576_BOOST_LOAD, RK3576_DDR_LOAD].contains(&image.load) {
             let at = u64::from(number).saturating_sub(1).saturating_mul(88).saturating_add(0x7c);
@@ -399,7 +402,7 @@ fn check_reserved(block: &IdBlock, header: &Header, report: &mut Report) {
         note(at.saturating_add(16), 8, is_set(&entry.reserved));
     }
     note(0x1d8, 1064, is_set(&header.reserved2));
-    if !block.signed && !matches!(block.hash_kind, HashKind::Unknown(_)) {
+    if !block.signed && matches!(block.hash_kind, HashKind::Sha256 | HashKind::Sha512) {
         let used = block.hash_kind.size();
         let at = HASH_OFFSET.saturating_add(used as u64);
         note(at, HEADER_SIZE.saturating_sub(at), is_set(header.hash.get(used..).unwrap_or_default()));
