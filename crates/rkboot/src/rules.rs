@@ -208,7 +208,7 @@ rules! {
     LDR_FOREIGN_DATA   "LDR014" Warning "data between the entries that belongs to none" => "no program reads it; if you did not put it there, fetch the file again";
     LDR_TIME           "LDR015" Warning "the build time is impossible" => "no program reads it; look at the checksum to know whether the header is damaged";
     LDR_SIGNED         "LDR016" Info    "the file is signed; the signature is not checked" => "nothing, unless the board has secure boot: then only the vendor's own file starts it";
-    LDR_OTHER_SOC      "LDR018" Error   "the file is for one chip, and a blob inside was published for another" => "the board does not start from it; take the loader file of this board";
+    LDR_FOREIGN_BLOB   "LDR018" Error   "the file is for one chip, and a blob inside was published for another" => "the board does not start from it; take the loader file of this board";
     LDR_CHIP           "LDR017" Info    "the chip is not in the table of SoCs" => "check that the file is for your board: the host sends it to any";
 
     LDR_OTHER_SOC      "LDR020" Error   "the loader file is for another SoC than the wanted one" => "take the loader file that was made for the board's SoC";

@@ -401,7 +401,7 @@ fn check_blobs(loader: &Loader, bytes: &[u8], report: &mut Report) {
         {
             report.push(
                 Finding::error(
-                    rules::LDR_OTHER_SOC,
+                    rules::LDR_FOREIGN_BLOB,
                     format!(
                         "the file is for {soc}, and its entry {} is {}, which was published for {other}",
                         quote(&entry.name),
@@ -418,7 +418,7 @@ fn check_blobs(loader: &Loader, bytes: &[u8], report: &mut Report) {
     {
         report.push(
             Finding::error(
-                rules::LDR_OTHER_SOC,
+                rules::LDR_FOREIGN_BLOB,
                 format!("the file is for {soc}, whose BootROM reads idblocks v1, and it carries one of version 2"),
             )
             .at(head.range.clone())
