@@ -74,7 +74,7 @@ fn board_files_and_usage() {
     expect("unknown key", &mut bench.image(&format!("colour = 1\n{good}")), 2, "BRD001");
     expect("another name", &mut bench.image(&good.replace("name = \"board\"", "name = \"another\"")), 0, "BRD002");
     let empty = good.replace("board = \"nanopi-m6\"", "board = \"nanopi-m6\", chipset = \"\"");
-    let mut command = bench.image(&empty);
+    let command = bench.image(&empty);
     let mut real = Command::new(command.get_program());
     real.args(command.get_args().filter(|word| *word != "--dry-run"));
     expect("an option without a value", &mut real, 1, "BRD003");

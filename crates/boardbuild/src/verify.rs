@@ -148,7 +148,7 @@ pub(crate) fn examine(disk: &dyn ReadAt, record: Option<&Record>) -> Result<Exam
 impl Examined {
     fn boot_area(&mut self, disk: &dyn ReadAt, report: &mut Report) -> Result<()> {
         // The vendor's SPL takes a partition of this name before the sector; the mainline SPL knows the sector alone.
-        let uboot = self.table.as_ref().and_then(|table| table.partition("uboot")).map(rawimg::gpt::Partition::range);
+        let uboot = self.table.as_ref().and_then(|table| table.partition("uboot")).map(gpt::Partition::range);
         let mut places: Vec<Range<u64>> = vec![BOOT_PLACES[0]..BOOT_PLACES[1], BOOT_PLACES[1]..BOOT_AREA];
         if let Some(range) = uboot
             && range.start != BOOT_PLACES[1]
@@ -315,7 +315,7 @@ fn version_of(os_release: &str) -> Option<String> {
     Some(line.trim_matches('"').to_owned())
 }
 
-fn digest_of(file: &dyn ReadAt, range: std::ops::Range<u64>) -> Result<Digest> {
+fn digest_of(file: &dyn ReadAt, range: Range<u64>) -> Result<Digest> {
     let mut hasher = imgcore::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     let mut at = range.start;
