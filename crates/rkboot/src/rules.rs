@@ -90,10 +90,10 @@ rules! {
         => "fetch the file again or build it again with --media spi";
     IDB_FLASH_COPIES   "IDB040" Info    "the copies lie 128 or 256 KiB apart, as in files for SPI flash"
         => "write it to SPI flash; for eMMC pack copies with `rkboot build idbloader --copies`";
-    IDB_LOAD           "IDB041" Warning "an image has a load address that no known file has"
-                                        => "fetch the file again; known files leave the address to the BootROM, but for those of the RK3576";
     IDB_RESERVED       "IDB042" Info    "reserved bytes or flags of the header are not zero"
                                         => "nothing; no BootROM is known to read them";
+    IDB_LOAD           "IDB043" Warning "an image has a load address that no known file has"
+                                        => "fetch the file again; known files leave the address to the BootROM, but for those of the RK3576";
 
     IDB_PART_KIND      "IDB041" Warning "a part given for an idblock is another kind of file"
         => "give the DDR blob (or TPL) with --ddr and the SPL as plain program (u-boot-spl.bin) with --spl";

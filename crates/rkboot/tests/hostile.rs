@@ -280,8 +280,8 @@ fn rk3576_blocks_of_three_images_are_read() {
     assert_eq!(block.unwrap().images.len(), 3);
     put32(&mut bytes, 0x78 + 4, 0);
     seal(&mut bytes);
-    assert_eq!(codes(&idblock::parse_for(&bytes, Some(Soc::Rk3576)).1), ["IDB041", "IDB020"]);
-    assert_eq!(codes(&idblock::parse(&bytes).1), ["IDB041"]);
+    assert_eq!(codes(&idblock::parse_for(&bytes, Some(Soc::Rk3576)).1), ["IDB043", "IDB020"]);
+    assert_eq!(codes(&idblock::parse(&bytes).1), ["IDB043"]);
     assert_eq!(codes(&idblock::parse_for(&block_of_two(), Some(Soc::Rk3576)).1), ["IDB020"]);
 }
 

@@ -425,7 +425,7 @@ fn v2(parts: usize, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
 fn what_no_known_v2_header_has_is_said() {
     let codes_of = |bytes: &[u8], soc| codes(&idblock::parse_for(bytes, soc).1);
     assert_eq!(codes_of(&v2(2, |_| {}), None), [""; 0]);
-    assert_eq!(codes_of(&v2(2, |b| b[0x7c..0x80].copy_from_slice(&[0, 0, 0, 0x10])), None), ["IDB041"]);
+    assert_eq!(codes_of(&v2(2, |b| b[0x7c..0x80].copy_from_slice(&[0, 0, 0, 0x10])), None), ["IDB043"]);
     for at in [0x4, 0xd, 0x10, 0x5b, 0x80, 0x88, 0x1d8, 0x5fc, 0x620, 0x7ff] {
         assert_eq!(codes_of(&v2(2, |b| b[at] = 1), None), ["IDB042"], "{at:#x}");
     }
