@@ -170,6 +170,21 @@ pub fn schemas() -> Vec<(String, String)> {
         }));
         schemas.push((format!("{command}.schema.json"), schema));
     }
+    // The two programs for boot files and device trees print the same object. What `result` holds depends on the file.
+    let programs: [(&str, &[&str]); 2] = [
+        ("rkboot", &["", "inspect", "verify", "flow", "ddr", "extract", "build"]),
+        ("dtbtool", &["", "inspect", "check", "dts", "diff", "edit", "overlay apply", "overlay check"]),
+    ];
+    for (program, commands) in programs {
+        let schema = object(&json!({
+            "schema": { "const": 1 },
+            "command": { "enum": commands },
+            "ok": { "type": "boolean" },
+            "findings": list(&finding()),
+            "result": { "type": "object" },
+        }));
+        schemas.push((format!("{program}.schema.json"), schema));
+    }
     schemas
         .into_iter()
         .map(|(name, mut schema)| {

@@ -221,6 +221,8 @@ const OWN: &[Rule] = &[
     ),
     (EDIT_LEFT_BEHIND, Severity::Warning, "an edit deletes a node that aliases, labels or phandles still name"),
     (EDIT_NO_CHANGE, Severity::Info, "an edit changes nothing: the tree is so already"),
+    // --- the program; usage, missing files and failed reading have the codes of the whole project
+    (PROGRAM_REFUSED, Severity::Error, "a command cannot do what is asked of this tree, and nothing was written"),
 ];
 
 /// What to do about a code.
@@ -341,6 +343,7 @@ const OWN_CURES: &[Cure] = &[
     (EDIT_MAC_LOSES, "delete mac-address from the node"),
     (EDIT_LEFT_BEHIND, "delete the aliases and references as well"),
     (EDIT_NO_CHANGE, "drop the edit"),
+    (PROGRAM_REFUSED, "the message says why; `dtbtool check FILE` shows what is wrong with a tree"),
 ];
 
 pub(crate) const SHORT: &str = "DTB001";
@@ -414,6 +417,7 @@ pub(crate) const EDIT_STILL_OFF: &str = "DTB231";
 pub(crate) const EDIT_MAC_LOSES: &str = "DTB232";
 pub(crate) const EDIT_LEFT_BEHIND: &str = "DTB233";
 pub(crate) const EDIT_NO_CHANGE: &str = "DTB234";
+pub(crate) const PROGRAM_REFUSED: &str = "DTB239";
 pub(crate) const NO_STDOUT: &str = "DTB089";
 pub(crate) const STDOUT_NOWHERE: &str = "DTB090";
 pub(crate) const STDOUT_OFF: &str = "DTB091";

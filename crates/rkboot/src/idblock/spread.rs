@@ -1,7 +1,7 @@
 //! The form for SPI flash that `mkimage -T rkspi` writes: of every 4096 bytes only the first 2048 are used.
 //!
-//! The BootROMs of RK3288 to RK3399 read SPI flash this way. The sizes in the header stay those of the flat form. RK3328
-//! and RK35xx read the flat form from SPI flash, at 0x8000.
+//! The BootROMs of RK3288, RK3368 and RK3399 read SPI flash this way, from its start. The sizes in the header stay those
+//! of the flat form. The flat form is what RK3328 and RK35xx read at 0x8000, PX30 and RK3326 at 0x10000.
 #![deny(
     clippy::indexing_slicing,
     clippy::unwrap_used,

@@ -17,8 +17,8 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use imgcore::Report;
-use serde_json::Value;
+use imgcore::{Finding, Report};
+use serde_json::{Value, json};
 
 /// Look into device trees, judge, compare and change them.
 #[derive(Parser)]
@@ -91,7 +91,11 @@ pub(crate) struct Outcome {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let json = std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return complain(&error, json),
+    };
     let (name, json) = match &cli.command {
         Command::Inspect(arguments) => ("inspect", arguments.input.json),
         Command::Check(arguments) => ("check", arguments.input.json),
@@ -102,7 +106,7 @@ fn main() -> ExitCode {
     };
     let outcome = run(&cli.command).and_then(|Outcome { ok, mut text, report, result }| {
         if json {
-            text = format!("{}\n", output::envelope(name, ok, &report, &result, None)).into_bytes();
+            text = format!("{}\n", output::envelope(name, ok, &report, &result)).into_bytes();
         }
         io::stdout().lock().write_all(&text).context("cannot write to standard output")?;
         Ok(ok)
@@ -115,18 +119,40 @@ fn main() -> ExitCode {
             if kind == Some(ErrorKind::BrokenPipe) {
                 return ExitCode::SUCCESS;
             }
-            if json {
-                let object = output::envelope(name, false, &Report::new(), &Value::Null, Some(&format!("{error:#}")));
-                let _ = writeln!(io::stdout(), "{object}");
-            }
-            let _ = writeln!(io::stderr(), "error: {error:#}");
-            ExitCode::from(match kind {
+            let code = match kind {
                 Some(ErrorKind::NotFound) => 3,
                 Some(_) => 4,
                 None => 1,
-            })
+            };
+            if json {
+                let object = failed(name, code, &format!("{error:#}"));
+                let _ = writeln!(io::stdout(), "{object}");
+            }
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::from(code)
         }
     }
+}
+
+/// The object of a run that stopped. Its code is that of the whole project where it has one.
+fn failed(command: &str, exit: u8, message: &str) -> Value {
+    let code = match exit {
+        2 => "USE001",
+        3 => "SRC001",
+        4 => "IOE001",
+        _ => "DTB239",
+    };
+    output::envelope(command, false, &Report::from_iter([Finding::error(code, message)]), &json!({}))
+}
+
+/// Usage errors, `--help` and `--version`.
+fn complain(error: &clap::Error, json: bool) -> ExitCode {
+    if json && error.use_stderr() {
+        let text = error.to_string();
+        let _ = writeln!(io::stdout(), "{}", failed("", 2, text.trim_start_matches("error: ").trim_end()));
+    }
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
 fn run(command: &Command) -> anyhow::Result<Outcome> {

@@ -6,12 +6,9 @@ use imgcore::Report;
 use serde_json::{Value, json};
 
 /// The one JSON object of a run.
-pub(crate) fn envelope(command: &str, ok: bool, report: &Report, result: &Value, error: Option<&str>) -> Value {
-    let mut object = json!({ "schema": 1, "command": command, "ok": ok, "findings": report.iter().collect::<Vec<_>>(), "result": result });
-    if let (Some(error), Some(object)) = (error, object.as_object_mut()) {
-        object.insert("error".to_owned(), error.into());
-    }
-    object
+pub(crate) fn envelope(command: &str, ok: bool, report: &Report, result: &Value) -> Value {
+    let result = if result.is_null() { &json!({}) } else { result };
+    json!({ "schema": 1, "command": command, "ok": ok, "findings": report.iter().collect::<Vec<_>>(), "result": result })
 }
 
 pub(crate) fn findings(report: &Report, out: &mut Vec<u8>) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use imgcore::{Report, Severity};
-use rkboot::{HeaderVersion, Soc, check_idblock_parts, examine, idblock};
+use rkboot::{Soc, check_idblock_parts, combined, examine, idblock};
 use serde_json::json;
 
 use crate::{
@@ -39,8 +39,8 @@ Write the result for a card or eMMC at sector 64:
   dd if=idbloader.img of=/dev/sdX seek=64 conv=notrunc
 
 --media spi gives mkimage's rkspi form, which uses 2048 of each 4096 bytes: RK3288, RK3368 and
-RK3399 read it at the start of SPI flash. RK3328 and RK35xx read the form of --media sd from SPI
-flash, at 0x8000.
+RK3399 read it at the start of SPI flash. Others read the form of --media sd from SPI flash: RK3328
+and RK35xx at 0x8000, PX30 and RK3326 at 0x10000.
 
 Exit codes: 0 done, 1 refused (an image is empty or too large for the SoC), 2 usage, 3 input missing,
 4 input or output failed")]
@@ -141,8 +141,8 @@ fn idbloader(arguments: &Idbloader) -> Result<Outcome, Failure> {
     };
     let mut text =
         format!("{}: idblock {version} for {soc}{form}, {} bytes, {digest}\n", output.display(), bytes.len());
-    if is_spi && (version == HeaderVersion::V2 || soc == Soc::Rk3328) {
-        let _ = writeln!(text, "note: {soc} reads the form of --media sd from SPI flash, at 0x8000");
+    if let Some(place) = combined::spi_idblock_offset(soc).filter(|place| is_spi && *place > 0) {
+        let _ = writeln!(text, "note: {soc} reads the form of --media sd from SPI flash, at {place:#x}");
     }
     let result = json!({
         "soc": soc.name(),

@@ -76,9 +76,12 @@ fn place(name: &str, file: &BootFile) -> String {
         BootFileKind::IdBlockV1(block) if block.spread => FLASH.to_owned(),
         BootFileKind::IdBlock(_) | BootFileKind::IdBlockV1(_) if start(file) > 0 => FLASH.to_owned(),
         BootFileKind::IdBlock(_) => format!("{CARD}; byte 0x8000 of SPI flash"),
-        // One tag for several SoCs: RK3328 reads the flat form from flash, RK3288 the spread one.
+        // One tag for several SoCs: RK3328, PX30, RK3326 read the flat form from flash, RK3288, RK3368, RK3399 the other.
         BootFileKind::IdBlockV1(block) if block.tag == *b"RK32" => {
             format!("{CARD}; byte 0x8000 of SPI flash on RK3328")
+        }
+        BootFileKind::IdBlockV1(block) if block.tag == *b"RK33" => {
+            format!("{CARD}; byte 0x10000 of SPI flash on PX30 and RK3326")
         }
         BootFileKind::IdBlockV1(_) => CARD.to_owned(),
         BootFileKind::Fit(_) => "sector 16384 (byte 8388608) of SD card or eMMC".to_owned(),
