@@ -178,7 +178,7 @@ fn what_is_left_out_is_missed() {
         (Node::new("u-boot"), runs(), Some("FIT014")),
         (full(), Node::new("c").with(Property::string("description", "x")), Some("FIT020")),
     ] {
-        let (_, report) = rkboot::fit::parse(&fit(image, configuration));
+        let (_, report) = fit::parse(&fit(image, configuration));
         let codes: Vec<_> = report.iter().map(|finding| finding.code).filter(|code| *code != "FIT009").collect();
         assert_eq!(codes, Vec::from_iter(expected), "{report:?}");
     }
