@@ -93,6 +93,6 @@ impl Piece {
     /// The 512-byte sector of the medium where it is to be written, if it begins at one: where it was found, 64 for an
     /// idblock of a file of its own or of a copy, 16384 and 24576 for files of a second stage and a trust image alone.
     pub fn sector(&self) -> Option<u64> {
-        if self.home % 512 == 0 { self.home.checked_div(512) } else { None }
+        if self.home.is_multiple_of(512) { self.home.checked_div(512) } else { None }
     }
 }
