@@ -396,7 +396,7 @@ fn mutants_of_real_files_are_survived() {
 
 #[test]
 fn a_claim_of_many_missing_bytes_is_not_believed() {
-    let parts = idblock::Parts { soc: Soc::Rk3588, init: &[1; 3000], boot: Some(&[0; 1024 * 1024]) };
+    let parts = Parts { soc: Soc::Rk3588, init: &[1; 3000], boot: Some(&vec![0; 1024 * 1024]) };
     let mut bytes = idblock::build(&parts).unwrap();
     let whole = bytes.len();
     bytes.truncate(whole - 512 * 1024);
@@ -435,7 +435,7 @@ fn what_no_known_v2_header_has_is_said() {
     });
     let report = idblock::parse(&several).1;
     let finding = report.iter().next().unwrap();
-    assert_eq!(finding.severity, imgcore::Severity::Info);
+    assert_eq!(finding.severity, Severity::Info);
     assert!(finding.message.contains("4..8, 1568..2048"), "{finding}");
 
     let soc = Some(Soc::Rk3576);
