@@ -94,7 +94,7 @@ fn trees_are_changed_and_compared() {
         (&["diff", &base, &out], 3, "out.dtb"),
         (&["overlay", "apply", &base, &overlay, "-o", &out], 0, "1 overlay applied"),
         (&["diff", &base, &out], 1, "/serial@feb50000: + status: \"okay\"\n1 property added"),
-        (&["edit", &out, "-o", &out], 1, "no edit is given"),
+        (&["edit", &out, "-o", &out], 2, "no edit is given"),
         (&["edit", &out, "--edit", "sett / a b", "-o", &out], 2, "did you mean set?"),
         (
             &[
@@ -114,9 +114,17 @@ fn trees_are_changed_and_compared() {
             "\"edits\":2",
         ),
         (&["diff", &base, &out], 1, "/: model: \"ACME Board\" -> \"Other\"\n1 property changed"),
-        (&["edit", &out, "--mac", "/serial@feb50000", "01:00:00:00:00:00", "-o", &out], 1, "group"),
+        (&["edit", &out, "--mac", "/serial@feb50000", "01:00:00:00:00:00", "-o", &out], 2, "group"),
+        (&["edit", &out, "--set", "/", "a", "<1", "-o", &out], 2, "usage"),
+        (&["overlay", "apply", &base, &base, "-o", &out], 1, "DTB227"),
+        (&["overlay", "check", &base, &base], 1, "DTB227"),
+        (&["edit", &out, "--edit", "set /serial@feb50000 phandle <1>", "-o", &out], 1, "nothing is written"),
         (&["edit", &out, "--enable", "/nobody", "-o", "/nonexistent/x"], 1, "has no node"),
-        (&["edit", &out, "--enable", "/serial@feb50000", "-o", "/nonexistent/x"], 3, "nonexistent"),
+        (
+            &["edit", &out, "--enable", "/serial@feb50000", "-o", "/nonexistent/x"],
+            4,
+            "/nonexistent/x: cannot be written",
+        ),
         (&["check", &base, "--kernel", "mainline", "--kernel-arg", "console=ttyFIQ0"], 1, "error[DTB204]"),
         (
             &["check", &base, "--requested", "rockchip/rk3588-board.dtb", "--name", "rk3588-other.dtb"],
@@ -139,4 +147,39 @@ fn trees_are_changed_and_compared() {
     assert_eq!(std::fs::read(&base).unwrap(), small);
     let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 4, "{names:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_output_keeps_what_it_is() {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (tree, link, dangling) = (path("tree.dtb"), path("link.dtb"), path("dangling.dtb"));
+    std::fs::write(&tree, common::small_bytes()).unwrap();
+    std::fs::set_permissions(&tree, std::fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("tree.dtb", &link).unwrap();
+    symlink("new.dtb", &dangling).unwrap();
+    for (input, output) in [(&link, &link), (&tree, &dangling), (&tree, &"/dev/null".to_owned())] {
+        let (code, out, errors) = dtbtool(&["edit", input, "--disable", "/serial@feb50000", "-o", output]);
+        assert_eq!(code, Some(0), "{output}: {out}{errors}");
+    }
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_ne!(std::fs::read(&tree).unwrap(), common::small_bytes());
+    assert_eq!(std::fs::metadata(&tree).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(std::fs::symlink_metadata(&dangling).unwrap().is_symlink());
+    assert_eq!(std::fs::read(path("new.dtb")).unwrap(), std::fs::read(&tree).unwrap());
+    assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+    let (code, _, errors) =
+        dtbtool(&["edit", &tree, "--disable", "/serial@feb50000", "-o", folder.path().to_str().unwrap()]);
+    assert_eq!(code, Some(4), "{errors}");
+}
+
+#[cfg(unix)]
+#[test]
+fn reading_a_device_ends_at_the_limit() {
+    let (code, _, errors) = dtbtool(&["inspect", "/dev/zero"]);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("too large"), "{errors}");
 }

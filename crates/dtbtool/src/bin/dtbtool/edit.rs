@@ -7,11 +7,10 @@ use dtbtool::{
     Edit as Change, WriteOptions,
     edit::{self, Value as PropertyValue, parse_mac},
     model::DeviceTree,
-    scan,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::{Input, Outcome, files, output};
+use crate::{Input, Outcome, Usage, files, output};
 
 #[derive(Args)]
 pub(crate) struct Edit {
@@ -41,13 +40,20 @@ pub(crate) struct Edit {
 }
 
 pub(crate) fn run(arguments: &Edit) -> anyhow::Result<Outcome> {
+    let changes = changes(arguments).map_err(|error| error.context(Usage))?;
     let bytes = files::read(&arguments.input.file)?;
     let mut tree = DeviceTree::from(files::parse(&arguments.input.file, &bytes)?);
-    let changes = changes(arguments)?;
     let mut report = edit::apply(&mut tree, &changes)?;
     let written = tree.to_bytes(&WriteOptions::default())?;
-    let found = scan(&written).1;
-    let ok = !found.has_errors();
+    let (found, new) = output::brought(&bytes, &written);
+    if !new.is_empty() {
+        report.extend(new);
+        let report = report.owned_by(&arguments.output.display().to_string(), 0);
+        let mut text = Vec::new();
+        output::findings(&report, &mut text)?;
+        writeln!(text, "{}: the edits would do this to the tree: nothing is written", arguments.output.display())?;
+        return Ok(Outcome { ok: false, text, report, result: Value::Null });
+    }
     report.extend(found);
     files::replace(&arguments.output, &written)?;
     let report = report.owned_by(&arguments.output.display().to_string(), 0);
@@ -57,7 +63,7 @@ pub(crate) fn run(arguments: &Edit) -> anyhow::Result<Outcome> {
     writeln!(text, "{}: {} bytes, {count} {edits}", arguments.output.display(), written.len())?;
     output::findings(&report, &mut text)?;
     let result = json!({ "output": arguments.output.display().to_string(), "bytes": written.len(), "edits": count });
-    Ok(Outcome { ok, text, report, result })
+    Ok(Outcome { ok: true, text, report, result })
 }
 
 /// All that is asked for: deletions, values, switches, addresses, then edits given as text.

@@ -90,6 +90,16 @@ pub(crate) struct Outcome {
     pub(crate) result: Value,
 }
 
+/// Marks a mistake on the command line that is seen only when its parts are put together.
+#[derive(Debug)]
+pub(crate) struct Usage;
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("usage")
+    }
+}
+
 fn main() -> ExitCode {
     let json = std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json");
     let cli = match Cli::try_parse() {
@@ -122,6 +132,7 @@ fn main() -> ExitCode {
             let code = match kind {
                 Some(ErrorKind::NotFound) => 3,
                 Some(_) => 4,
+                None if error.is::<Usage>() => 2,
                 None => 1,
             };
             if json {

@@ -1,8 +1,12 @@
 //! What a run prints.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+};
 
-use imgcore::Report;
+use dtbtool::scan;
+use imgcore::{Finding, Report, Severity};
 use serde_json::{Value, json};
 
 /// The one JSON object of a run.
@@ -18,4 +22,20 @@ pub(crate) fn findings(report: &Report, out: &mut Vec<u8>) -> io::Result<()> {
 /// Foreign text must not drive the terminal.
 pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// What is wrong with a changed tree: all findings, and the errors among them that the tree did not have before.
+pub(crate) fn brought(before: &[u8], after: &[u8]) -> (Report, Vec<Finding>) {
+    let old = scan(before).1;
+    let known: BTreeSet<(&str, &str)> = old.iter().map(|finding| (finding.code, finding.message.as_str())).collect();
+    let codes: BTreeSet<&str> = old.iter().map(|finding| finding.code).collect();
+    let report = scan(after).1;
+    let errors = report.iter().filter(|finding| finding.severity == Severity::Error);
+    // Without a place it is the count of those that are not listed.
+    let new = errors.filter(|finding| match finding.range {
+        Some(_) => !known.contains(&(finding.code, finding.message.as_str())),
+        None => !codes.contains(finding.code),
+    });
+    let new = new.cloned().collect();
+    (report, new)
 }

@@ -1,10 +1,16 @@
 //! `overlay`: applies overlays, or says whether they can be applied.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use dtbtool::{Fdt, overlay, scan};
+use dtbtool::{
+    Fdt,
+    overlay::{self, Resolution},
+    scan,
+};
 use imgcore::Report;
 use serde_json::{Value, json};
 
@@ -80,58 +86,72 @@ pub(crate) fn run(command: &Overlay) -> anyhow::Result<Outcome> {
     let sources = overlays.iter().map(|path| files::read_overlay(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let parsed = overlays.iter().zip(&sources).map(|(path, bytes)| files::parse(path, bytes));
     let parsed: Vec<Fdt<'_>> = parsed.collect::<anyhow::Result<_>>()?;
-    if let Overlay::Apply(arguments) = command {
-        // One after the other: the message names the file.
-        for (path, fdt) in overlays.iter().zip(&parsed) {
-            let before = Fdt::parse(&tree)?;
-            tree = overlay::apply(&before, std::slice::from_ref(fdt)).with_context(|| {
-                format!("{}: cannot be applied; `dtbtool overlay check` says all that it needs", path.display())
-            })?;
-        }
-        files::replace(&arguments.output, &tree)?;
-        let report = scan(&tree).1.owned_by(&arguments.output.display().to_string(), 0);
-        let mut text = Vec::new();
-        writeln!(text, "{}: {} bytes, {} applied", arguments.output.display(), tree.len(), plural(parsed.len()))?;
-        output::findings(&report, &mut text)?;
-        let result = json!({ "output": arguments.output.display().to_string(), "bytes": tree.len() });
-        return Ok(Outcome { ok: !report.has_errors(), text, report, result });
-    }
     let (mut report, mut text, mut results, mut ok) = (Report::new(), Vec::new(), Vec::new(), true);
+    let checking = matches!(command, Overlay::Check(_));
     for (path, fdt) in overlays.iter().zip(&parsed) {
         let before = Fdt::parse(&tree)?;
-        let (resolution, found) = overlay::resolve(&before, fdt);
-        ok &= resolution.applies;
-        writeln!(
-            text,
-            "{}: {}",
-            path.display(),
-            if resolution.applies { "can be applied" } else { "cannot be applied" }
-        )?;
-        for fragment in &resolution.fragments {
-            writeln!(text, "  {:<16}changes {}", output::clean(&fragment.name), output::clean(&fragment.target))?;
+        let (resolution, mut found) = overlay::resolve(&before, fdt);
+        // The next one sees what this one did.
+        let changed = overlay::apply(&before, std::slice::from_ref(fdt));
+        if let Ok(changed) = &changed {
+            found.extend(output::brought(&tree, changed).1);
         }
-        for label in &resolution.labels {
-            let found =
-                label.path.as_deref().map_or_else(|| "is missing in the base".to_owned(), |path| format!("is {path}"));
-            writeln!(text, "  &{:<15}{}", output::clean(&label.name), output::clean(&found))?;
+        // A file that changes nothing is a file taken for another one.
+        let applies = !found.has_errors() && resolution.applies && !resolution.fragments.is_empty();
+        ok &= applies;
+        if checking || !applies {
+            let verdict = if applies { "can be applied" } else { "cannot be applied" };
+            writeln!(text, "{}: {verdict}", path.display())?;
+        }
+        if checking {
+            draw(&resolution, &mut text)?;
         }
         let found = found.owned_by(&path.display().to_string(), 0);
         output::findings(&found, &mut text)?;
+        if let (Err(error), false) = (&changed, checking) {
+            writeln!(text, "error: {}: {error}", path.display())?;
+        }
         report.extend(found);
         results.push(json!({
             "file": path.display().to_string(),
-            "applies": resolution.applies,
+            "applies": applies,
             "fragments": resolution.fragments.iter()
                 .map(|fragment| json!({ "name": fragment.name, "target": fragment.target })).collect::<Vec<_>>(),
             "labels": resolution.labels.iter()
                 .map(|label| json!({ "name": label.name, "path": label.path, "uses": label.uses })).collect::<Vec<_>>(),
         }));
-        // The next one sees what this one did.
-        if let Ok(changed) = overlay::apply(&before, std::slice::from_ref(fdt)) {
+        if let Ok(changed) = changed {
             tree = changed;
         }
     }
-    Ok(Outcome { ok, text, report, result: Value::Array(results) })
+    let Overlay::Apply(arguments) = command else {
+        return Ok(Outcome { ok, text, report, result: Value::Array(results) });
+    };
+    let output = arguments.output.display().to_string();
+    if !ok {
+        writeln!(text, "{output}: nothing is written")?;
+        return Ok(Outcome { ok, text, report, result: Value::Null });
+    }
+    files::replace(&arguments.output, &tree)?;
+    let result_findings = scan(&tree).1.owned_by(&output, 0);
+    writeln!(text, "{output}: {} bytes, {} applied", tree.len(), plural(parsed.len()))?;
+    output::findings(&result_findings, &mut text)?;
+    report.extend(result_findings);
+    let result = json!({ "output": output, "bytes": tree.len() });
+    Ok(Outcome { ok, text, report, result })
+}
+
+/// What an overlay asks of the base, label by label.
+fn draw(resolution: &Resolution, text: &mut Vec<u8>) -> io::Result<()> {
+    for fragment in &resolution.fragments {
+        writeln!(text, "  {:<16}changes {}", output::clean(&fragment.name), output::clean(&fragment.target))?;
+    }
+    for label in &resolution.labels {
+        let found =
+            label.path.as_deref().map_or_else(|| "is missing in the base".to_owned(), |path| format!("is {path}"));
+        writeln!(text, "  &{:<15}{}", output::clean(&label.name), output::clean(&found))?;
+    }
+    Ok(())
 }
 
 fn plural(count: usize) -> String {
