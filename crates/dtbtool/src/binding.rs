@@ -195,16 +195,19 @@ fn sign(node: Node<'_>) -> Option<(BindingGeneration, String)> {
         VENDOR_ONLY.contains(text)
             || text.strip_prefix("rockchip,").is_some_and(|rest| VENDOR_ENDINGS.iter().any(|end| rest.ends_with(end)))
     };
-    if let Some(text) = node.compatible().find(vendor) {
+    let base_name = node.base_name();
+    let compatible = node.property("compatible").and_then(|property| property.as_str_list());
+    let strings = || compatible.clone().into_iter().flatten();
+    if let Some(text) = strings().find(vendor) {
         return Some((BindingGeneration::Vendor, format!("{} is a vendor string", shorten(text))));
     }
-    if VENDOR_NAMES.contains(&node.base_name()) {
-        return Some((BindingGeneration::Vendor, format!("{} is a vendor name", node.base_name())));
+    if VENDOR_NAMES.contains(&base_name) {
+        return Some((BindingGeneration::Vendor, format!("{base_name} is a vendor name")));
     }
-    if let Some(text) = node.compatible().find(|text| MAINLINE_ONLY.contains(text)) {
+    if let Some(text) = strings().find(|text| MAINLINE_ONLY.contains(text)) {
         return Some((BindingGeneration::Mainline, format!("{} is a mainline string", shorten(text))));
     }
-    let pmic = node.base_name() == "pmic" && node.is_compatible("rockchip,rk806");
+    let pmic = base_name == "pmic" && strings().any(|text| text == "rockchip,rk806");
     pmic.then(|| (BindingGeneration::Mainline, "mainline's name of the power controller".to_owned()))
 }
 

@@ -65,6 +65,11 @@ pub struct Expectations {
 /// # Ok::<(), dtbtool::Error>(())
 /// ```
 pub fn check_board(fdt: &Fdt<'_>, expected: &Expectations) -> Report {
+    check_indexed(fdt, &Index::new(fdt), expected)
+}
+
+/// [`check_board`] with the nodes at hand.
+pub(crate) fn check_indexed(fdt: &Fdt<'_>, index: &Index<'_>, expected: &Expectations) -> Report {
     let mut report = Report::new();
     let total = u64::from(fdt.totalsize());
     if total > LINUX_LIMIT {
@@ -75,12 +80,11 @@ pub fn check_board(fdt: &Fdt<'_>, expected: &Expectations) -> Report {
     if let Some(file_name) = &expected.file_name {
         name::check(fdt, file_name, &mut report);
     }
-    let index = Index::new(fdt);
     for wanted in &expected.require {
         if wanted.starts_with('/') {
-            check_path(&index, wanted, &mut report);
+            check_path(index, wanted, &mut report);
         } else if let Some(word) = REQUIRE_WORDS.iter().find(|known| known.word == wanted) {
-            check_word(&index, word, &mut report);
+            check_word(index, word, &mut report);
         } else {
             unknown_word(wanted, &mut report);
         }
@@ -106,6 +110,14 @@ pub struct Device {
 pub fn devices(fdt: &Fdt<'_>, word: &str) -> Vec<Device> {
     let Some(word) = REQUIRE_WORDS.iter().find(|known| known.word == word) else { return Vec::new() };
     devices_of(&Index::new(fdt), word)
+}
+
+/// Whether a device of a kind is there and on.
+pub(crate) fn has_device(index: &Index<'_>, word: &str) -> bool {
+    let word = REQUIRE_WORDS.iter().find(|known| known.word == word);
+    let fits =
+        |entry: &&Entry<'_>| word.is_some_and(|word| word.finders.iter().any(|finder| finder.matches(entry).is_some()));
+    index.entries().filter(|entry| index.off(entry).is_none()).any(|entry| fits(&entry))
 }
 
 /// The devices of every word of [`REQUIRE_WORDS`], in that order.

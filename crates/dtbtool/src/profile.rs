@@ -27,7 +27,10 @@ use imgcore::{ByteSize, Finding, Report};
 
 use crate::{
     binding::{self, BindingGeneration},
-    board::{self, Expectations, index::Index},
+    board::{
+        self, Expectations,
+        index::{Entry, Index},
+    },
     console::{self, Stdout},
     property::Property,
     rules,
@@ -59,8 +62,8 @@ pub struct Profile {
 ///
 /// Meant for trees that a kernel gets. Those inside boot programs lack most of what is looked for here.
 pub fn check(fdt: &Fdt<'_>, profile: &Profile) -> Report {
-    let mut report = board::check_board(fdt, &profile.expectations);
     let index = Index::new(fdt);
+    let mut report = board::check_indexed(fdt, &index, &profile.expectations);
     let total = u64::from(fdt.totalsize());
     if total > UBOOT_LIMIT {
         let message = format!("the tree has {}, U-Boot passes at most 4 MiB on to an EFI program", ByteSize(total));
@@ -80,7 +83,7 @@ pub fn check(fdt: &Fdt<'_>, profile: &Profile) -> Report {
             "rebuild the tree with dtc -@ (in a kernel tree: make DTC_FLAGS=-@), or use overlays with target-path";
         report.push(Finding::error(rules::NO_SYMBOLS, message).at(node_range(fdt.root())).help(help));
     }
-    presence(fdt, &mut report);
+    presence(fdt, &index, &mut report);
     if let Some(kernel) = profile.kernel {
         report.extend(binding::check(fdt, kernel));
     }
@@ -246,8 +249,8 @@ fn statuses(index: &Index<'_>, report: &mut Report) {
 }
 
 fn ethernet(fdt: &Fdt<'_>, index: &Index<'_>, report: &mut Report) {
-    let is_mac = |node: Node<'_>| {
-        node.base_name() == "ethernet" && node.compatible().any(|text| text.contains("mac") || text.contains("eqos"))
+    let is_mac = |entry: &Entry<'_>| {
+        entry.base_name == "ethernet" && entry.compatible().any(|text| text.contains("mac") || text.contains("eqos"))
     };
     let aliases: Vec<&str> = fdt.find("/aliases").map_or_else(Vec::new, |aliases| {
         aliases
@@ -256,7 +259,7 @@ fn ethernet(fdt: &Fdt<'_>, index: &Index<'_>, report: &mut Report) {
             .filter_map(|alias| alias.as_str())
             .collect()
     });
-    for entry in index.entries().filter(|entry| is_mac(entry.node) && index.off(entry).is_none()).take(LIMIT) {
+    for entry in index.entries().filter(|entry| is_mac(entry) && index.off(entry).is_none()).take(LIMIT) {
         let path = index.path(entry);
         if let Some(property) = entry.node.property("phy-handle") {
             let target = property
@@ -338,7 +341,7 @@ fn memory(fdt: &Fdt<'_>, profile: &Profile, report: &mut Report) {
 }
 
 /// What boards of these chips have, and what is missed late.
-fn presence(fdt: &Fdt<'_>, report: &mut Report) {
+fn presence(fdt: &Fdt<'_>, index: &Index<'_>, report: &mut Report) {
     let is_rockchip = fdt.root().compatible().any(|text| text.starts_with("rockchip,"));
     if !is_rockchip {
         return;
@@ -348,7 +351,7 @@ fn presence(fdt: &Fdt<'_>, report: &mut Report) {
         ("watchdog", rules::NO_WATCHDOG, "no watchdog that is on: a board that hangs stays so"),
         ("thermal", rules::NO_THERMAL, "no temperature sensor that is on: nothing slows a hot chip down"),
     ] {
-        if !board::devices(fdt, word).iter().any(|device| device.enabled) {
+        if !board::has_device(index, word) {
             report.push(Finding::info(code, format!("the tree has {missing}")).at(node_range(fdt.root())));
         }
     }

@@ -150,7 +150,12 @@ impl<'t> TreeNode<'t> {
 
     /// The first property with this name.
     pub fn property(&self, name: &str) -> Option<Property<'t>> {
-        self.properties().find(|property| property.name() == name)
+        let tree = self.tree;
+        let properties = tree.properties.get(self.entry()?.properties.clone())?;
+        let found =
+            properties.iter().find(|property| tree.bytes.get(property.name.clone()) == Some(name.as_bytes()))?;
+        let value = tree.bytes.get(found.value.clone()).unwrap_or_default();
+        Some(Property::new(tree.text(&found.name), value, found.offset, found.value.start))
     }
 
     /// The absolute path; `…` stands for the middle of one that is too long for a message.

@@ -194,7 +194,37 @@ impl<'a> Node<'a> {
 
     /// The property with this name.
     pub fn property(&self, name: &str) -> Option<Property<'a>> {
-        self.properties().find(|property| property.name() == name)
+        let [found] = self.pick([name]);
+        found
+    }
+
+    /// The first property of each of these names, in one pass; the names of others are compared and not read.
+    pub(crate) fn pick<const N: usize>(&self, names: [&str; N]) -> [Option<Property<'a>>; N] {
+        let mut found = [None; N];
+        let mut rest = self.properties();
+        let mut missing = N;
+        while missing > 0 {
+            let at = rest.at;
+            let Ok(step) = token_at(rest.blocks.structure, at, rest.blocks.old) else { break };
+            match step.token {
+                Token::Nop => {}
+                Token::Prop { name_offset, .. } => {
+                    let text = usize::try_from(name_offset).ok().and_then(|at| rest.blocks.strings.get(at..));
+                    let text = text.unwrap_or_default();
+                    let is =
+                        |name: &str| text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0));
+                    for (slot, name) in found.iter_mut().zip(names) {
+                        if slot.is_none() && is(name) {
+                            *slot = Properties { blocks: rest.blocks, at }.next();
+                            missing = missing.saturating_sub(1);
+                        }
+                    }
+                }
+                _ => break,
+            }
+            rest.at = step.next;
+        }
+        found
     }
 
     /// The subnode with this name; without a unit address in `name`, else the first with that base name.

@@ -46,7 +46,7 @@ fn the_program_exits_as_promised() {
         (&["check", "/nonexistent", "--json"], 3, "\"SRC001\""),
         (&["check", "--json"], 2, "\"USE001\""),
         (&["check", tree, "--require", "satta", "--json"], 2, "\"USE001\""),
-        (&["edit", cut, "-o", cut, "--json"], 1, "\"DTB239\""),
+        (&["edit", cut, "--enable", "/x", "-o", cut, "--json"], 1, "\"DTB239\""),
         (&["inspect", "/"], 4, "error"),
         (&["check"], 2, "FILE"),
         (&["--help"], 0, "Examples:"),
@@ -182,4 +182,47 @@ fn reading_a_device_ends_at_the_limit() {
     let (code, _, errors) = dtbtool(&["inspect", "/dev/zero"]);
     assert_eq!(code, Some(1), "{errors}");
     assert!(errors.contains("too large"), "{errors}");
+}
+
+#[test]
+fn names_that_source_text_cannot_say_are_an_error_of_dts() {
+    use dtbtool::{
+        Fdt, WriteOptions,
+        model::{DeviceTree, Property},
+    };
+    let mut tree = common::small();
+    tree.root_mut().properties.push(Property::u32("marker-name", 1));
+    let mut bytes = tree.to_bytes(&WriteOptions::default()).unwrap();
+    assert!(DeviceTree::from(Fdt::parse(&bytes).unwrap()).root().property("marker-name").is_some());
+    let at = bytes.windows(12).position(|window| window == b"marker-name\0").unwrap();
+    bytes[at + 6] = b'!';
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd.dtb");
+    std::fs::write(&path, &bytes).unwrap();
+    let (code, out, errors) = dtbtool(&["dts", path.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("DTB053") && out.starts_with("/dts-v1/;"), "{out}{errors}");
+}
+
+#[test]
+fn inspect_is_brief_and_says_whose_its_findings_are() {
+    use dtbtool::{WriteOptions, model::Property};
+    let mut tree = common::small();
+    let strings: Vec<String> = (0..5000).map(|number| format!("acme,board-{number}")).collect();
+    tree.root_mut().set(Property::strings("compatible", strings.iter().map(String::as_str)));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.dtb");
+    let bytes = tree.to_bytes(&WriteOptions::default()).unwrap();
+    std::fs::write(&path, &bytes).unwrap();
+    let (code, out, errors) = dtbtool(&["inspect", path.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(out.contains("and 4992 more") && out.len() < 3000, "{}", out.len());
+    std::fs::write(&path, b"no tree at all").unwrap();
+    let (code, out, _) = dtbtool(&["inspect", "--json", path.to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    let object: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(object["findings"][0]["owner"], path.to_str().unwrap());
+    let (code, out, errors) = dtbtool(&["inspect", "--tsv", path.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(errors.contains("DTB001") || errors.contains("DTB00"), "{errors}");
 }

@@ -1,6 +1,8 @@
 //! All nodes with their paths, and whether they are on with everything around them.
 
+use super::words;
 use crate::{
+    property::StrList,
     tree::shorten,
     view::{Fdt, Node},
 };
@@ -13,6 +15,18 @@ pub(crate) struct Entry<'a> {
     /// Whether a PCI host or bridge is around this node.
     pub(crate) below_pci: bool,
     is_pci: bool,
+    /// Its name, without the unit address.
+    pub(crate) base_name: &'a str,
+    /// What `compatible` lists, looked up once: every word asks for it.
+    compatible: Option<StrList<'a>>,
+    /// Whether its name or a string of `compatible` is one that any word looks for.
+    pub(crate) known: bool,
+}
+
+impl<'a> Entry<'a> {
+    pub(crate) fn compatible(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.compatible.clone().into_iter().flatten()
+    }
 }
 
 pub(crate) struct Index<'a> {
@@ -28,11 +42,16 @@ impl<'a> Index<'a> {
             let index = entries.len();
             let parent = open.last().copied();
             let above = parent.and_then(|parent| entries.get(parent));
-            let off = above.and_then(|above| above.off).or_else(|| (!node.is_enabled()).then_some(index));
+            let [status, kind, compatible] = node.pick(["status", "device_type", "compatible"]);
+            let is_off = status.is_some_and(|status| !matches!(status.as_str(), Some("okay" | "ok")));
+            let is_pci = kind.and_then(|kind| kind.as_str()) == Some("pci");
+            let compatible = compatible.and_then(|property| property.as_str_list());
+            let base_name = node.base_name();
+            let known = words::is_known(base_name, compatible.clone().into_iter().flatten());
+            let off = above.and_then(|above| above.off).or_else(|| is_off.then_some(index));
             let below_pci = above.is_some_and(|above| above.is_pci || above.below_pci);
-            let is_pci = node.property("device_type").and_then(|kind| kind.as_str()) == Some("pci");
             open.push(index);
-            entries.push(Entry { node, parent, off, below_pci, is_pci });
+            entries.push(Entry { node, parent, off, below_pci, is_pci, base_name, compatible, known });
         }
         Self { entries }
     }

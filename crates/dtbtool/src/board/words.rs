@@ -57,17 +57,29 @@ impl Finder {
 
     /// `None` when the node is no such device, else whether the board has wired it up.
     pub(super) fn matches(&self, entry: &Entry<'_>) -> Option<bool> {
+        if !entry.known {
+            return None;
+        }
         let node = entry.node;
         let has = |name: &&str| node.property(name).is_some();
         let fits = (self.compatible.is_empty()
-            || node.compatible().any(|text| self.compatible.iter().any(|pattern| pattern.fits(text))))
-            && (self.name.is_empty() || node.base_name() == self.name)
+            || entry.compatible().any(|text| self.compatible.iter().any(|pattern| pattern.fits(text))))
+            && (self.name.is_empty() || entry.base_name == self.name)
             && (!self.below_pci || entry.below_pci)
             && self.with.iter().all(has)
             && !self.without.iter().any(has)
             && !is_gadget(node);
         fits.then(|| self.wired.iter().any(|set| set.iter().all(has)))
     }
+}
+
+/// Whether any word looks for nodes of this name, or with one of these strings.
+pub(super) fn is_known<'a>(base_name: &str, compatible: impl Iterator<Item = &'a str>) -> bool {
+    let finders = || REQUIRE_WORDS.iter().flat_map(|word| word.finders.iter().chain(word.bridges));
+    finders().any(|finder| !finder.name.is_empty() && finder.name == base_name)
+        || compatible
+            .into_iter()
+            .any(|text| finders().any(|finder| finder.compatible.iter().any(|pattern| pattern.fits(text))))
 }
 
 /// A USB controller that is a device towards another host carries none itself.

@@ -41,6 +41,8 @@ pub(super) struct Node<'t> {
     pub(super) bus: Option<Bus>,
     properties: Range<usize>,
     children: Range<usize>,
+    /// The bits of its properties' names: most questions are about names that are not there.
+    names: u64,
 }
 
 const EMPTY: Node<'static> = Node {
@@ -55,7 +57,17 @@ const EMPTY: Node<'static> = Node {
     bus: None,
     properties: 0..0,
     children: 0..0,
+    names: 0,
 };
+
+/// A bit that names share which agree in length and outer bytes.
+fn name_bit(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let byte = |at: usize| bytes.get(at).copied().map_or(0, usize::from);
+    let last = byte(bytes.len().wrapping_sub(1));
+    let mixed = bytes.len().wrapping_mul(5) ^ byte(0).wrapping_mul(11) ^ last.wrapping_mul(7) ^ byte(bytes.len() / 2);
+    1 << (mixed % 64)
+}
 
 static NO_NODE: Node<'static> = EMPTY;
 
@@ -128,7 +140,9 @@ impl<'t> View<'t> {
                 gone: false,
             }));
             let own = start..properties.len();
-            nodes.push(Node { name, base, unit, parent, known, range: node.range(), properties: own, ..EMPTY });
+            let names = properties.get(own.clone()).unwrap_or_default().iter();
+            let names = names.fold(0, |bits, property| bits | name_bit(property.name));
+            nodes.push(Node { name, base, unit, parent, known, range: node.range(), properties: own, names, ..EMPTY });
         }
         let mut children: Vec<usize> = (0..nodes.len()).filter(|at| parent_of(&nodes, *at).is_some()).collect();
         children.sort_by_key(|at| parent_of(&nodes, *at));
@@ -216,6 +230,9 @@ impl<'t> View<'t> {
 
     /// The first property with this name.
     pub(super) fn find(&self, node: usize, name: &str) -> Option<usize> {
+        if self.node(node).names & name_bit(name) == 0 {
+            return None;
+        }
         let own = self.properties_by_name(node);
         let start = own.partition_point(|at| self.property(*at).name < name);
         own.get(start..)?

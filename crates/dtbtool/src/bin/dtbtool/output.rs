@@ -15,7 +15,7 @@ pub(crate) fn envelope(command: &str, ok: bool, report: &Report, result: &Value)
     json!({ "schema": 1, "command": command, "ok": ok, "findings": report.iter().collect::<Vec<_>>(), "result": result })
 }
 
-pub(crate) fn findings(report: &Report, out: &mut Vec<u8>) -> io::Result<()> {
+pub(crate) fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     report.iter().try_for_each(|finding| writeln!(out, "{finding}"))
 }
 
