@@ -14,7 +14,7 @@ use rkboot::{
 use crate::board::Board;
 
 /// What can be wrong with a boot chain without anything being damaged.
-const UNFIT: [&str; 3] = ["FLW001", "FLW008", "FLW015"];
+const UNFIT: [&str; 6] = ["FLW001", "FLW008", "FLW014", "FLW015", "FLW017", "FLW018"];
 
 /// The stages of a boot loader.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub(crate) struct Chain {
     first: Option<First>,
     /// What that starts.
     second: Option<Second>,
+    /// What was found in files that are neither.
+    rest: Report,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,7 @@ struct Second {
     owner: String,
     /// Where the file lies on the medium, zero where that does not matter.
     start: u64,
-    abilities: Option<Abilities>,
+    abilities: Abilities,
     bytes: Vec<u8>,
     report: Report,
 }
@@ -56,14 +58,18 @@ impl Chain {
             return;
         }
         let (abilities, report) = flow::abilities(bytes);
-        if abilities.is_some() || self.first.is_some() {
-            self.second = Some(Second { owner: owner.to_owned(), start, abilities, bytes: bytes.to_vec(), report });
+        match abilities {
+            Some(abilities) => {
+                self.second = Some(Second { owner: owner.to_owned(), start, abilities, bytes: bytes.to_vec(), report });
+            }
+            // A trust image, say: what it is has been said, and that it starts nothing is said at the end.
+            None => self.rest.extend(report.owned_by(owner, start)),
         }
     }
 
     /// What the second stage can do, if there is one that is known.
     pub(crate) fn abilities(&self) -> Option<&Abilities> {
-        self.second.as_ref()?.abilities.as_ref()
+        Some(&self.second.as_ref()?.abilities)
     }
 
     fn first_stage(&self) -> Option<&FirstStage> {
@@ -73,18 +79,21 @@ impl Chain {
     /// The name of the scenario that the two stages make.
     pub(crate) fn scenario(&self) -> Option<&'static str> {
         let second = self.second.as_ref()?;
-        flow::scenario(self.first_stage(), second.abilities.as_ref()?, &second.bytes).0.map(flow::Scenario::name)
+        flow::scenario(self.first_stage(), &second.abilities, &second.bytes).0.map(flow::Scenario::name)
     }
 
     /// Compares the chain with what a boot partition carries. `board` and its scenario name what works instead.
     pub(crate) fn check(&self, carried: &Carried, board: Option<(&Board, Option<&str>)>) -> Report {
-        let mut report = Report::new();
-        let Some(second) = &self.second else { return report };
+        let mut report = self.rest.clone();
+        let Some(second) = &self.second else {
+            if let Some(first) = &self.first {
+                report.extend(flow::check_missing(Some(&first.stage), carried).owned_by(&first.owner, first.start));
+            }
+            return report;
+        };
         let mut found = second.report.clone();
-        if let Some(abilities) = &second.abilities {
-            found.extend(flow::scenario(self.first_stage(), abilities, &second.bytes).1);
-            found.extend(flow::check(abilities, carried));
-        }
+        found.extend(flow::scenario(self.first_stage(), &second.abilities, &second.bytes).1);
+        found.extend(flow::check(&second.abilities, carried));
         for mut finding in found {
             if let Some((board, scenario)) = board
                 && UNFIT.contains(&finding.code)
@@ -105,7 +114,7 @@ impl Chain {
             report.extend(pairing::check(&first.bytes, &second.bytes).owned_by(&first.owner, first.start));
         }
         // Whoever looks at a dark board has to know what else may have started.
-        let media = flow::check_media(second.abilities.as_ref(), Medium::Sd);
+        let media = flow::check_media(Some(&second.abilities), Medium::Sd);
         report.extend(media.owned_by(&second.owner, 0));
         report
     }
