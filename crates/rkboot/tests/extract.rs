@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests write into their own temporary folders")]
 #![allow(clippy::indexing_slicing, reason = "disks of our own making")]
 
+#[cfg(feature = "cli")]
 use std::process::Command;
 
 use rkboot::extract::{self, Partition, Piece, Role};

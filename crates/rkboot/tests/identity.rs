@@ -1,6 +1,7 @@
 //! Public files hold the blobs that they are known to hold.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[cfg(feature = "cli")]
 use std::path::Path;
 
 use rkboot::{
