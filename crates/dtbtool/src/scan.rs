@@ -203,7 +203,7 @@ impl Indexer {
             }
         }
         let Self { findings, nodes, properties, .. } = self;
-        (findings, Tree { bytes, header, reservations, nodes, properties })
+        (findings, Tree { bytes, header, reservations, nodes, properties, bytewise: false })
     }
 }
 

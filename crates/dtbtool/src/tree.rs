@@ -26,6 +26,8 @@ pub struct Tree {
     pub(crate) nodes: Vec<NodeIndex>,
     /// Grouped by node, in stored order within each.
     pub(crate) properties: Vec<PropertyIndex>,
+    /// Read as dtc reads: each byte of a name that is no ASCII is a character of its own.
+    pub(crate) bytewise: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -360,6 +360,9 @@ fn mutants_of_real_trees_never_panic() {
 /// All that the checks can say, of any bytes.
 fn checks_are_survived(bytes: &[u8]) {
     let _ = check::fatal(bytes);
+    if let Ok(tree) = check::read_as_dtc(bytes) {
+        let _ = check::format_dtc_bytes(&check::run(&tree, &check::Options::default()));
+    }
     let Some(tree) = scan(bytes).0 else { return };
     for keep_going in [false, true] {
         let checked = check::run(&tree, &check::Options { keep_going, ..check::Options::default() });

@@ -94,6 +94,27 @@ impl Dtc {
     }
 }
 
+impl Dtc {
+    /// Compares byte for byte, reading as dtc reads.
+    fn agrees_exactly(&self, name: &str, tree: &[u8]) {
+        let file = self.write("tree.dtb", tree);
+        let mut asked = Command::new(&self.program);
+        let output = asked.args(["-I", "dtb", "-O", "dts"]).arg(file).stdout(Stdio::null()).output().unwrap();
+        let (failed, ours) = match check::read_as_dtc(tree) {
+            Ok(tree) => {
+                let checked = check::run(&tree, &Options::default());
+                (checked.failed, check::format_dtc_bytes(&checked))
+            }
+            Err(refused) => (true, refused),
+        };
+        let lines = output.stderr.split_inclusive(|byte| *byte == b'\n');
+        let theirs: Vec<u8> =
+            lines.flat_map(|line| line.strip_prefix(b"<stdout>: ").unwrap_or(line)).copied().collect();
+        assert_eq!(ours.escape_ascii().to_string(), theirs.escape_ascii().to_string(), "{name}");
+        assert_eq!(failed, !output.status.success(), "{name}");
+    }
+}
+
 fn options(arguments: &[&str]) -> Options {
     let changes = arguments.chunks(2).map(|pair| check::change(pair[1], pair[0] == "-E").unwrap()).collect();
     Options { changes, ..Options::default() }
@@ -493,4 +514,52 @@ fn dtc_refuses_the_same_trees() {
         refused += 1;
     });
     assert!(refused > 100, "{refused}");
+}
+
+/// What the strict reader refuses or cuts, and dtc does not.
+#[test]
+fn dtc_says_the_same_of_names_and_sizes_that_are_odd() {
+    let Some(dtc) = Dtc::new() else { return };
+    let mut tree = DeviceTree::new();
+    let root = tree.root_mut();
+    root.properties.push(Property::u32("marker", 1));
+    root.properties.push(Property::u32(&*"a".repeat(600), 1));
+    root.properties.push(Property::u32(&*"b".repeat(600), 1));
+    root.children.push(Node::new("mmc@0"));
+    root.children.push(Node::new("disk"));
+    let good = tree.to_bytes(&WriteOptions::default()).unwrap();
+    let replaced = |from: &[u8], to: &[u8]| {
+        let at = good.windows(from.len()).position(|window| window == from).unwrap();
+        let mut bytes = good.clone();
+        bytes[at..at + to.len()].copy_from_slice(to);
+        bytes
+    };
+    let word = |at: usize, value: u32| {
+        let mut bytes = good.clone();
+        bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
+        bytes
+    };
+    for (name, bytes) in [
+        ("sound", good.clone()),
+        ("property in Latin-1", replaced(b"marker\0", b"mark\xe9r\0")),
+        ("property in UTF-8", replaced(b"marker\0", b"mar\xc3\xa9r\0")),
+        ("property with a control character", replaced(b"marker\0", b"mark\x7fr\0")),
+        ("node in Latin-1", replaced(b"disk\0", b"d\xe9sk\0")),
+        ("node in UTF-8", replaced(b"disk\0", b"d\xc3\xa9k\0")),
+        ("a name of 1201 bytes", replaced(b"a\0b", b"a!b")),
+        ("structure of no size", word(36, 0)),
+        ("version of the future", word(20, 99)),
+        ("version of paths", word(20, 3)),
+        ("strings cut", word(32, 3)),
+        ("no tree", b"no tree at all".to_vec()),
+    ] {
+        dtc.agrees_exactly(name, &bytes);
+    }
+    // A root with a name.
+    let mut named = good.clone();
+    let at = usize::try_from(u32::from_be_bytes(good[8..12].try_into().unwrap())).unwrap() + 4;
+    named[at..at + 4].copy_from_slice(b"foo\0");
+    dtc.agrees_exactly("root with a name", &named);
+    let tree = check::read_as_dtc(&named).unwrap();
+    assert!(check::format_dtc_bytes(&check::run(&tree, &Options::default())).windows(10).any(|w| w == b"/foo/mmc@0"));
 }

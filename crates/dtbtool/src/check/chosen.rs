@@ -51,7 +51,7 @@ pub(super) fn aliases(run: &mut Run<'_>, node: usize) {
         // An overlay may name nodes of its base.
         if !run.view.overlay && (alias.value.is_empty() || run.view.at_path(path).is_none()) {
             // What C writes for no text at all.
-            let shown = if alias.value.is_empty() { "(null)".into() } else { String::from_utf8_lossy(path) };
+            let shown = if alias.value.is_empty() { "(null)".into() } else { run.view.text(path) };
             run.fail_at(node, Some(property), format_args!("aliases property is not a valid node ({shown})"));
         } else if !alias.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
             let message = format_args!("aliases property name must include only lowercase and '-'");

@@ -55,7 +55,7 @@ use imgcore::{Finding, Report, Severity};
 
 use crate::{rules, tree::Tree};
 
-pub use fatal::fatal;
+pub use fatal::{fatal, read_as_dtc};
 pub use table::{CHECKS, Check, Level, Weight};
 pub(crate) use table::{cures as cure_rows, rules as rule_rows};
 
@@ -194,6 +194,20 @@ pub fn run(tree: &Tree, options: &Options) -> Checked {
 /// What `dtc -I dtb -O dts` writes to its standard error output, without the name of the output (`<stdout>: `) in
 /// front of each line. Control characters of foreign text become `?`.
 pub fn format_dtc(checked: &Checked) -> String {
+    dtc_lines(checked).chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
+}
+
+/// [`format_dtc`] for a tree of [`read_as_dtc`], byte for byte as dtc writes it, control characters included.
+pub fn format_dtc_bytes(checked: &Checked) -> Vec<u8> {
+    to_bytes(&dtc_lines(checked))
+}
+
+/// Undoes [`view::latin`].
+fn to_bytes(text: &str) -> Vec<u8> {
+    text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect()
+}
+
+fn dtc_lines(checked: &Checked) -> String {
     let mut text = String::new();
     for diagnostic in &checked.diagnostics {
         let line = match diagnostic.remark {
@@ -210,7 +224,7 @@ pub fn format_dtc(checked: &Checked) -> String {
                 format!("{level} ({}): {place}{}\n", diagnostic.check, diagnostic.message)
             }
         };
-        text.extend(line.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }));
+        text.push_str(&line);
     }
     if checked.omitted > 0 {
         let _ = writeln!(text, "{} more are not listed", checked.omitted);

@@ -132,10 +132,10 @@ pub(super) fn name_property(run: &mut Run<'_>, node: usize) {
     let Some(property) = run.view.find(node, "name") else { return };
     let (base, found) = (run.view.node(node).base, run.view.property(property).c_string());
     // That it is one string is what this check needs.
-    if found == base.as_bytes() {
+    let found = run.view.text(found);
+    if found == base {
         run.view.remove(property);
         return;
     }
-    let found = String::from_utf8_lossy(found);
     run.fail(node, format_args!("\"name\" property is incorrect (\"{found}\" instead of base node name)"));
 }

@@ -102,10 +102,6 @@ fn same_place(view: &View<'_>, node: usize, table: usize) -> Option<usize> {
     names.into_iter().rev().try_fold(table, |at, name| view.child(at, name))
 }
 
-fn text(value: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(value)
-}
-
 fn symbols(run: &mut Run<'_>) {
     const TABLE: &str = "__symbols__";
     let Some(table) = run.view.child(0, TABLE) else { return };
@@ -113,7 +109,8 @@ fn symbols(run: &mut Run<'_>) {
         let Property { name, value, range, .. } = run.view.property(symbol);
         let path = run.view.property(symbol).c_string();
         if !value.is_empty() && run.view.at_path(path).is_none() {
-            let message = format!("Warning: Path {} referenced in property {TABLE}/{name} missing", text(path));
+            let message =
+                format!("Warning: Path {} referenced in property {TABLE}/{name} missing", run.view.text(path));
             run.out.remark(Remark::Symbol, &message, range.clone());
         }
     }
@@ -150,11 +147,11 @@ fn place(run: &Run<'_>, label: &str, entry: &[u8]) -> Result<(usize, usize), Str
         return Err(format!("Warning: Malformed fixup entry for label {label}"));
     };
     let Some(node) = run.view.at_path(path) else {
-        return Err(format!("Warning: Label {label} references non-existing node {}", text(path)));
+        return Err(format!("Warning: Label {label} references non-existing node {}", run.view.text(path)));
     };
-    let Some(property) = std::str::from_utf8(name).ok().and_then(|name| run.view.find(node, name)) else {
+    let Some(property) = run.view.find(node, &run.view.text(name)) else {
         // Node and property stand in this order in dtc's message.
-        let (path, name) = (run.path(node), text(name));
+        let (path, name) = (run.path(node), run.view.text(name));
         return Err(format!("Warning: Label {label} references non-existing property {path} in node {name}"));
     };
     let Property { name, value, .. } = run.view.property(property);

@@ -8,7 +8,7 @@
     clippy::cast_possible_truncation
 )]
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use crate::tree::{Tree, TreeNode};
 
@@ -117,6 +117,7 @@ pub(super) struct View<'t> {
     pub(super) phandles: BTreeMap<u32, usize>,
     /// An overlay: references to nodes elsewhere are no fault.
     pub(super) overlay: bool,
+    bytewise: bool,
 }
 
 impl<'t> View<'t> {
@@ -172,9 +173,15 @@ impl<'t> View<'t> {
             children_by_name,
             phandles: BTreeMap::new(),
             overlay: false,
+            bytewise: tree.bytewise,
         };
         view.overlay = view.child(0, "__fixups__").is_some() || view.child(0, "__local_fixups__").is_some();
         view
+    }
+
+    /// Foreign text as the tree's names are.
+    pub(super) fn text<'v>(&self, value: &'v [u8]) -> Cow<'v, str> {
+        if self.bytewise && !value.is_ascii() { latin(value).into() } else { String::from_utf8_lossy(value) }
     }
 
     /// Count of nodes, which are numbered from 0, the root, in stored order.
@@ -274,8 +281,8 @@ impl<'t> View<'t> {
             let start = rest.iter().position(|byte| *byte != b'/').unwrap_or(rest.len());
             let from = rest.get(start..).unwrap_or_default();
             let end = from.iter().position(|byte| *byte == b'/').unwrap_or(from.len());
-            let name = std::str::from_utf8(from.get(..end)?).ok()?;
-            node = self.child(node, name)?;
+            let name = self.text(from.get(..end)?);
+            node = self.child(node, &name)?;
             rest = from.get(end.saturating_add(1)..).unwrap_or_default();
         }
         Some(node)
@@ -290,6 +297,8 @@ impl<'t> View<'t> {
             at = parent;
         }
         let mut path = String::from("/");
+        // A root has no name, but dtc takes one for a folder.
+        path.push_str(self.node(at).name);
         for name in names.iter().rev() {
             if !path.ends_with('/') {
                 path.push('/');
@@ -298,6 +307,11 @@ impl<'t> View<'t> {
         }
         path
     }
+}
+
+/// Each byte as the character of its number, which [`format_dtc_bytes`](super::format_dtc_bytes) turns back.
+pub(super) fn latin(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
 fn parent_of(nodes: &[Node<'_>], node: usize) -> Option<usize> {

@@ -1,6 +1,11 @@
 //! `check`: whether a tree is sound and fits a board.
 
-use std::{cmp::Reverse, io::Write as _, ops::Range, path::PathBuf};
+use std::{
+    cmp::Reverse,
+    io::{self, IsTerminal as _, Write as _},
+    ops::Range,
+    path::PathBuf,
+};
 
 use clap::{Args, ValueEnum};
 use dtbtool::{
@@ -132,15 +137,23 @@ fn require_word(text: &str) -> Result<String, String> {
 pub(crate) fn run(arguments: &Check) -> anyhow::Result<Outcome> {
     let Check { input, compatible, require, name, .. } = arguments;
     let bytes = files::read(&input.file)?;
-    let (tree, mut report) = scan(&bytes);
     let options = options(arguments);
-    let checked = tree.map(|tree| check::run(&tree, &options));
     if arguments.format == Format::Dtc {
-        let refused = check::fatal(&bytes);
-        let ok = refused.is_none() && checked.as_ref().is_some_and(|checked| !checked.failed);
-        let text = refused.or_else(|| checked.as_ref().map(check::format_dtc)).unwrap_or_default();
-        return Ok(Outcome { ok, text: text.into_bytes(), report, result: Value::Null });
+        let (ok, mut text) = match check::read_as_dtc(&bytes) {
+            Ok(tree) => {
+                let checked = check::run(&tree, &options);
+                (!checked.failed, check::format_dtc_bytes(&checked))
+            }
+            Err(refused) => (false, refused),
+        };
+        // Foreign text must not drive a terminal; a file gets dtc's bytes.
+        if io::stdout().is_terminal() {
+            text = output::clean_lines(&text);
+        }
+        return Ok(Outcome { ok, text, report: Report::new(), result: Value::Null });
     }
+    let (tree, mut report) = scan(&bytes);
+    let checked = tree.map(|tree| check::run(&tree, &options));
     if let Ok(fdt) = Fdt::parse(&bytes) {
         let expectations =
             Expectations { compatible: compatible.clone(), require: require.clone(), file_name: name.clone() };
@@ -199,5 +212,9 @@ fn options(arguments: &Check) -> check::Options {
     let off = |error| Change { error, on: false };
     let left_out = arguments.no.iter().flat_map(|name| [(name.clone(), off(false)), (name.clone(), off(true))]);
     let changes = arguments.warn.iter().chain(&arguments.error).cloned().chain(left_out).collect();
-    check::Options { changes, keep_going: arguments.format == Format::Text, ..check::Options::default() }
+    let keep_going = arguments.format == Format::Text;
+    let standard = check::Options::default();
+    // dtc knows no limit; the memory of the machine does.
+    let limit = if keep_going { standard.limit } else { 256 << 20 };
+    check::Options { changes, keep_going, limit }
 }

@@ -24,6 +24,13 @@ pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
+/// [`clean`] for lines of any bytes.
+pub(crate) fn clean_lines(text: &[u8]) -> Vec<u8> {
+    text.iter()
+        .map(|byte| if byte.is_ascii_control() && *byte != b'\n' || !byte.is_ascii() { b'?' } else { *byte })
+        .collect()
+}
+
 /// What is wrong with a changed tree: all findings, and the errors among them that the tree did not have before.
 pub(crate) fn brought(before: &[u8], after: &[u8]) -> (Report, Vec<Finding>) {
     let old = scan(before).1;
