@@ -118,6 +118,7 @@ fn trees_are_changed_and_compared() {
         (&["edit", &out, "--set", "/", "a", "<1", "-o", &out], 2, "usage"),
         (&["overlay", "apply", &base, &base, "-o", &out], 1, "DTB227"),
         (&["overlay", "check", &base, &base], 1, "DTB227"),
+        (&["overlay", "check", &base, &format!("{overlay}#1")], 2, "no table of overlays"),
         (&["edit", &out, "--edit", "set /serial@feb50000 phandle <1>", "-o", &out], 1, "nothing is written"),
         (&["edit", &out, "--enable", "/nobody", "-o", "/nonexistent/x"], 1, "has no node"),
         (

@@ -9,6 +9,8 @@ use anyhow::Context as _;
 use dtbtool::Fdt;
 use imgcore::ByteSize;
 
+use crate::Usage;
+
 /// Nothing that holds a device tree of use is larger, and a disk image given by mistake must not fill the memory.
 const LIMIT: u64 = 256 * ByteSize::MIB;
 
@@ -34,6 +36,10 @@ pub(crate) fn parse<'b>(file: &Path, bytes: &'b [u8]) -> anyhow::Result<Fdt<'b>>
     })
 }
 
+fn usage(message: String) -> anyhow::Error {
+    anyhow::Error::msg(message).context(Usage)
+}
+
 /// A file, or with `#N` behind its name entry N of an Android table of overlays (`dtbo.img`, AOSP `dtboimg.cfg`).
 pub(crate) fn read_overlay(file: &Path) -> anyhow::Result<Vec<u8>> {
     let text = file.display().to_string();
@@ -48,7 +54,9 @@ pub(crate) fn read_overlay(file: &Path) -> anyhow::Result<Vec<u8>> {
         Some(u32::from_be_bytes(*raw))
     };
     if word(0) != Some(0xd7b7_ab1e) {
-        anyhow::ensure!(entry.is_none(), "{}: no table of overlays, so it has no entries", path.display());
+        if entry.is_some() {
+            return Err(usage(format!("{}: no table of overlays, so it has no entries", path.display())));
+        }
         return Ok(bytes);
     }
     let (size, count, first) = (word(12).unwrap_or(0), word(16).unwrap_or(0), word(20).unwrap_or(0));
@@ -56,10 +64,13 @@ pub(crate) fn read_overlay(file: &Path) -> anyhow::Result<Vec<u8>> {
         Some(entry) => entry,
         None if count == 1 => 0,
         None => {
-            anyhow::bail!("{}: a table of {count} overlays; name one, such as {}#0", path.display(), path.display())
+            let name = path.display();
+            return Err(usage(format!("{name}: a table of {count} overlays; name one, such as {name}#0")));
         }
     };
-    anyhow::ensure!(entry < count, "{}: has {count} overlays, counted from 0", path.display());
+    if entry >= count {
+        return Err(usage(format!("{}: has {count} overlays, counted from 0", path.display())));
+    }
     let place = || {
         let at = first.checked_add(size.checked_mul(entry)?)?;
         let (length, offset) = (usize::try_from(word(at)?).ok()?, usize::try_from(word(at.checked_add(4)?)?).ok()?);
