@@ -622,8 +622,10 @@ fn write_image(
         sink::write(&plan.disk, format, &options, file.as_file_mut(), context.progress).map_err(failed)?
     };
     let source: Arc<dyn imgcore::ReadAt> = Arc::new(FileSource::open(file.path())?);
+    let stopped = |error: &rawimg::Error| matches!(error.kind(), rawimg::ErrorKind::Cancelled);
     sink::check(source, format, &written, &options, context.progress).map_err(|error| match io_source(&error) {
         Some(_) => sink_error(&path, &error),
+        None if stopped(&error) => Error::cancelled(),
         None => Error::refused(
             std::iter::once(
                 Finding::error("VFY001", format!("{name} does not read back as planned: {error}")).help(
