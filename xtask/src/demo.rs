@@ -116,7 +116,9 @@ fn device_tree() -> Result<Vec<u8>, dtbtool::Error> {
     root.set(Property::string("model", "talos-rk demo board"));
     root.set(Property::strings("compatible", ["talos-rk,demo", "rockchip,rk3588s"]));
     root.children = vec![
-        Node::new("aliases").with(Property::string("serial2", "/serial@feb50000")),
+        Node::new("aliases")
+            .with(Property::string("ethernet0", "/ethernet@fe1c0000"))
+            .with(Property::string("serial2", "/serial@feb50000")),
         Node::new("chosen").with(Property::string("stdout-path", "serial2:1500000n8")),
         device("serial@feb50000", "snps,dw-apb-uart", 0xfeb5_0000),
         device("ethernet@fe1c0000", "rockchip,rk3588-gmac", 0xfe1c_0000),

@@ -95,6 +95,10 @@ impl Chain {
         found.extend(flow::scenario(self.first_stage(), &second.abilities, &second.bytes).1);
         found.extend(flow::check(&second.abilities, carried));
         for mut finding in found {
+            // The FIT's reader and the check of its stage both say that it is not known; once is enough.
+            if finding.code == "FLW005" && report.iter().any(|known| known.code == "FLW005") {
+                continue;
+            }
             if let Some((board, scenario)) = board
                 && UNFIT.contains(&finding.code)
             {

@@ -82,9 +82,11 @@ impl Value {
                 }
                 Ok(Self::Bytes(bytes))
             }
-            Some(_) if text.contains(char::is_whitespace) || text.contains(['"', '<', '[']) => {
-                refuse(shorten(text), "a value is \"text\", <cells>, [bytes], one bare word, or nothing")
-            }
+            Some(_) if text.contains(char::is_whitespace) || text.contains(['"', '<', '[']) => refuse(
+                shorten(text),
+                "a value is \"text\", <cells>, [bytes], one bare word, or nothing; text with spaces needs its double \
+                     quotes, and in a shell single ones around them: '\"console=ttyS2 quiet\"'",
+            ),
             Some(_) => Ok(Self::Strings(vec![text.to_owned()])),
         }
     }
