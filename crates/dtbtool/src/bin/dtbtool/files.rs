@@ -18,8 +18,8 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     let opened = fs_err::File::open(file)?;
     let size = opened.metadata()?.len();
     anyhow::ensure!(size <= LIMIT, "{}: {} is too large for a device tree", file.display(), ByteSize(size));
-    let mut bytes = Vec::new();
     // Devices and pipes do not say their size.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
     let read = opened.take(LIMIT.saturating_add(1)).read_to_end(&mut bytes)?;
     anyhow::ensure!(
         read as u64 <= LIMIT,

@@ -30,8 +30,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     if size > MAX_FILE {
         return Err(too_large(&size.to_string()));
     }
-    let mut bytes = Vec::new();
     // Devices and pipes do not say their size.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
     let read = file.take(MAX_FILE.saturating_add(1)).read_to_end(&mut bytes).map_err(failure)?;
     if read as u64 > MAX_FILE {
         return Err(too_large("too many"));
