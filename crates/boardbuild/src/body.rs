@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use imgcore::{Blob, Digest, Epoch, Finding, Layout, ReadAt, Report, Sectors};
+use imgcore::{Blob, Digest, Epoch, Finding, Layout, ReadAt, Report, SectorSize, Sectors};
 use rawimg::{Content, Extents, fat, gpt};
 use talosimg::{Bootloader, Version, boot, cmdline, disk, kernel, meta, release};
 
@@ -278,7 +278,8 @@ pub(crate) fn prove_layout(
     report.extend(found);
     // The proof is of installs too, which may write what this image leaves to the flash; the picture is of the image.
     let map = if front.spi_boot {
-        layout::prove(&spec, &[], &board.reserved).map_err(|error| too_small(&error))?.0
+        layout::map(layout::Situation::Image, SectorSize::B512, &spec, &[], &board.reserved)
+            .map_err(|error| too_small(&error))?
     } else {
         map
     };

@@ -84,13 +84,20 @@ impl Front {
                 report.extend(image.prove(wanted, soc));
             }
         }
-        let mut spi_chain = Chain::default();
-        if let Some(image) = &spi {
-            spi_chain.add(&image.name, 0, &image.file, &image.bytes);
-        }
-        let (chain, other_chain) = if spi_boot { (spi_chain, chain) } else { (chain, spi_chain) };
-        // What is made of the boot files has nothing to say that they have not said.
-        let other_chain = spi.as_ref().is_some_and(|image| image.input.is_some()).then_some(other_chain);
+        let spi_chain = || {
+            let mut chain = Chain::default();
+            if let Some(image) = &spi {
+                chain.add(&image.name, 0, &image.file, &image.bytes);
+            }
+            chain
+        };
+        let given = spi.as_ref().is_some_and(|image| image.input.is_some());
+        let (chain, other_chain) = match (spi_boot, given) {
+            (true, given) => (spi_chain(), given.then_some(chain)),
+            (false, true) => (chain, Some(spi_chain())),
+            // What is made of the boot files has nothing to say that they have not said.
+            (false, false) => (chain, None),
+        };
         let dtb = match &board.dtb {
             Some(wanted) => BoardTree::read(wanted, inputs, &mut report)?,
             None => None,
