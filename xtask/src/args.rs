@@ -31,6 +31,18 @@ pub(crate) struct Global {
     /// Folder of the store; default: $TALOS_RK_CACHE, else the platform's cache folder
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) cache_dir: Option<PathBuf>,
+    /// Use no network: everything must be in the store or given
+    #[arg(long, global = true, help_heading = "Network")]
+    pub(crate) offline: bool,
+    /// Speak to this host without TLS; loopback needs it too; repeatable
+    #[arg(long, value_name = "HOST[:PORT]", global = true, help_heading = "Network")]
+    pub(crate) plain_http: Vec<String>,
+    /// Trust the certificates in this PEM file too
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Network")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Ask TO where FROM is meant: a registry, or the beginning of an address; digests still decide; repeatable
+    #[arg(long = "mirror", value_name = "FROM=TO", value_parser = pair, global = true, help_heading = "Network")]
+    pub(crate) mirrors: Vec<(String, String)>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -111,9 +123,6 @@ pub(crate) struct ImageArgs {
     /// Refuse inputs that boards/sources.lock does not know
     #[arg(long)]
     pub(crate) locked: bool,
-    /// Use no network
-    #[arg(long)]
-    pub(crate) offline: bool,
     /// Do everything but write: inputs, proofs, plan, findings
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -252,7 +261,6 @@ impl ImageArgs {
         request.installer_bin =
             self.installer_bin.iter().map(|(arch, path)| (arch.clone(), PathBuf::from(path))).collect();
         request.locked = self.locked;
-        request.offline = self.offline;
         request.dry_run = self.dry_run;
         request.out.clone_from(&self.out);
         request.workers = self.threads.map(usize::from);

@@ -24,6 +24,7 @@ use crate::{
     inputs::{Input, Resolver, join},
     installers,
     lock::{Defaults, Lock},
+    net::Network,
     overlay_image::{self, Installer, OVERLAY_TAR},
     record::{self, BUILD_JSON, InputRecord, MetaRecord, OutputRecord, Record},
     request::Request,
@@ -46,6 +47,8 @@ pub struct Context<'a> {
     pub home: &'a Home,
     /// The store.
     pub store: &'a Store,
+    /// The network, as far as it may be used.
+    pub network: &'a Network,
     /// Who hears how far it is.
     pub progress: &'a dyn Progress,
 }

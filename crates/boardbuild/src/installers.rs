@@ -17,7 +17,7 @@ use crate::{
 /// such executable.
 pub(crate) fn find(request: &Request, context: &Context<'_>) -> Result<(Vec<Installer>, Report)> {
     let mut wanted = installer_bin::Request::new();
-    wanted.offline = request.offline;
+    wanted.offline = context.network.options().offline;
     for (arch, path) in &request.installer_bin {
         wanted.given.insert(arch.parse()?, path.clone());
     }

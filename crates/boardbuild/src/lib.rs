@@ -29,6 +29,7 @@ mod inspect;
 pub mod installer_bin;
 mod installers;
 mod lock;
+mod net;
 mod overlay_image;
 mod pages;
 pub mod proof;
@@ -51,6 +52,7 @@ pub use home::Home;
 pub use imgcore::{ByteSize, Digest, Epoch, Fact, Finding, NoProgress, Progress, Report, Severity};
 pub use inspect::{Inspected, inspect};
 pub use lock::{Defaults, Lock, Locked};
+pub use net::{Network, NetworkOptions};
 pub use pages::{index, pages};
 pub use rawimg::sink::Format;
 pub use record::{BUILD_JSON, Record, redact};
@@ -59,6 +61,7 @@ pub use schema::schemas;
 pub use show::{Shown, show};
 pub use store::{Stats, Store, canonical_json};
 pub use talosimg::Bootloader;
+pub use transfer::Secret;
 pub use verify::{Verified, VerifyRequest, verify};
 
 /// Reads a META value as the command line writes it: `0x0a=text`.

@@ -39,8 +39,6 @@ pub struct Request {
     pub installer_bin: BTreeMap<String, PathBuf>,
     /// Whether an input without lock entry is refused.
     pub locked: bool,
-    /// Whether the network is forbidden.
-    pub offline: bool,
     /// Whether nothing is written.
     pub dry_run: bool,
     /// Folder of the outputs; `_out/BOARD` if missing.
@@ -70,7 +68,6 @@ impl Request {
             require_arch: Vec::new(),
             installer_bin: BTreeMap::new(),
             locked: false,
-            offline: false,
             dry_run: false,
             out: None,
             epoch: None,

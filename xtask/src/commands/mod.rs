@@ -12,7 +12,7 @@ mod verify;
 
 use std::path::PathBuf;
 
-use boardbuild::{Context, Error, Home, Store};
+use boardbuild::{Context, Error, Home, Network, NetworkOptions, Secret, Store};
 
 use crate::{
     args::{Command, Global},
@@ -63,5 +63,12 @@ fn store(global: &Global) -> Result<Store, Error> {
 fn with_context<T>(global: &Global, work: impl FnOnce(&Context<'_>) -> Result<T, Error>) -> Result<T, Error> {
     let reporter = Reporter::new(global.json);
     let (home, store) = (home()?, store(global)?);
-    work(&Context { home: &home, store: &store, progress: &reporter })
+    let network = Network::new(NetworkOptions {
+        offline: global.offline,
+        plain_http: global.plain_http.clone(),
+        ca_file: global.ca_file.clone(),
+        mirrors: global.mirrors.clone(),
+        github_token: std::env::var("GITHUB_TOKEN").ok().filter(|token| !token.is_empty()).map(Secret::new),
+    });
+    work(&Context { home: &home, store: &store, network: &network, progress: &reporter })
 }
