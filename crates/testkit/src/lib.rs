@@ -13,6 +13,7 @@ use std::{
 };
 
 mod mutate;
+pub mod registry;
 
 pub use mutate::{Rng, mutants};
 
