@@ -1,5 +1,7 @@
 //! The overlay image: artifacts, installer executables, profile, in the tree that Talos' imager expects.
 
+use std::collections::BTreeMap;
+
 use imgcore::{Blob, Digest, Epoch, ReadAt as _};
 use ocipack::{Entry, Image, Platform, archive, layer};
 use talosimg::{
@@ -124,9 +126,24 @@ pub(crate) fn plan(
     }
     let options = archive::Options {
         repository: Some(format!("talos-rk/overlay-{}", board.name)),
+        annotations: annotations(board, overlay),
         ..archive::Options::default()
     };
     archive::plan(&images, &options).map_err(|error| pack_error(&error))
+}
+
+/// What a registry says of the image to who has not pulled it: kind, board, the releases that it was tested with.
+fn annotations(board: &Board, overlay: &Overlay) -> BTreeMap<String, String> {
+    let title = format!("Talos overlay {} for {}", overlay.name, board.title.as_deref().unwrap_or(&board.name));
+    [
+        ("org.opencontainers.image.title", title),
+        ("io.talos-rk.kind", "overlay".to_owned()),
+        ("io.talos-rk.board", board.name.clone()),
+        ("io.talos-rk.overlay", overlay.name.clone()),
+        ("io.talos-rk.tested", talosimg::release::range()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into()
 }
 
 /// What makes an overlay image, for the store's key.
@@ -145,6 +162,7 @@ pub(crate) fn key(
         "action": "overlay",
         "program": crate::build::program(),
         "overlay": describe(board, overlay, front),
+        "annotations": annotations(board, overlay),
         "bootloader": overlay.bootloader,
         "installers": digests,
         "epoch": epoch,
