@@ -52,7 +52,7 @@ pub use home::Home;
 pub use imgcore::{ByteSize, Digest, Epoch, Fact, Finding, NoProgress, Progress, Report, Severity};
 pub use inspect::{Inspected, inspect};
 pub use lock::{Defaults, Lock, Locked};
-pub use net::{Network, NetworkOptions};
+pub use net::{Network, NetworkOptions, failed};
 pub use pages::{index, pages};
 pub use rawimg::sink::Format;
 pub use record::{BUILD_JSON, Record, redact};

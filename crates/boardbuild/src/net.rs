@@ -1,6 +1,21 @@
-//! The network as a build may use it.
+//! The network as a build may use it: opened when it is first needed, and never with `--offline`.
+//!
+//! ```
+//! use boardbuild::{Exit, Network, NetworkOptions};
+//!
+//! let network = Network::new(NetworkOptions { offline: true, ..NetworkOptions::default() });
+//! assert_eq!(network.allowed("https://example.org/u-boot.itb").unwrap_err().exit(), Exit::Input);
+//! ```
+
+mod failure;
 
 use std::path::PathBuf;
+
+use imgcore::Finding;
+use transfer::Url;
+
+pub use self::failure::failed;
+use crate::error::{Error, Exit, Result};
 
 /// What the command line and the environment decide about the network.
 #[derive(Debug, Clone, Default)]
@@ -32,5 +47,75 @@ impl Network {
     /// What it was opened with.
     pub fn options(&self) -> &NetworkOptions {
         &self.options
+    }
+
+    /// Whether `what`, an address or a reference, may be asked for at all.
+    ///
+    /// # Errors
+    /// [`Exit::Input`] with `NET007` when the network is forbidden.
+    pub fn allowed(&self, what: &str) -> Result<()> {
+        if !self.options.offline {
+            return Ok(());
+        }
+        let finding = Finding::error("NET007", format!("{what}: not in the store, and --offline forbids to fetch it"))
+            .help("leave --offline out, or run `cargo xtask fetch` where there is a network and bring the store along");
+        Err(Error::new(Exit::Input, finding))
+    }
+
+    /// The address that is asked in place of `url`: the mirror with the longest matching beginning, else `url` itself.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] when the text is no address, or becomes none.
+    pub fn apply_mirrors(&self, url: &str) -> Result<Url> {
+        let mirrors = self.options.mirrors.iter().filter(|(from, _)| from.contains("://"));
+        let fitting = mirrors.filter_map(|(from, to)| Some((from.len(), to, rest(url, from)?)));
+        let text = fitting
+            .max_by_key(|(length, ..)| *length)
+            .map_or_else(|| url.to_owned(), |(_, to, rest)| format!("{to}{rest}"));
+        Url::parse(&text)
+            .map_err(|error| Error::usage(format!("no address: {text}: {error}")).or_help("write https://HOST/PATH"))
+    }
+}
+
+/// What follows `from` in `url`, if a part of the address ends there: `https://a.org` is no beginning of
+/// `https://a.org.example/`.
+fn rest<'a>(url: &'a str, from: &str) -> Option<&'a str> {
+    let rest = url.strip_prefix(from)?;
+    (from.ends_with('/') || rest.is_empty() || rest.starts_with(['/', '?'])).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(mirrors: &[(&str, &str)]) -> Network {
+        let mirrors = mirrors.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
+        Network::new(NetworkOptions { mirrors, ..NetworkOptions::default() })
+    }
+
+    #[test]
+    fn a_mirror_replaces_whole_parts_and_the_longest_wins() {
+        let network = network(&[
+            ("https://a.org", "https://m.org/a"),
+            ("https://a.org/pool/", "http://m.org:81/pool/"),
+            ("a.org", "registry.m.org"),
+        ]);
+        for (url, expected) in [
+            ("https://a.org/x", "https://m.org/a/x"),
+            ("https://a.org/pool/x", "http://m.org:81/pool/x"),
+            ("https://a.org.example/x", "https://a.org.example/x"),
+            ("https://b.org/https://a.org/x", "https://b.org/https://a.org/x"),
+        ] {
+            assert_eq!(network.apply_mirrors(url).unwrap().as_str(), expected);
+        }
+        assert_eq!(network.apply_mirrors("no address").unwrap_err().exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn offline_says_what_was_wanted_and_what_to_do() {
+        let network = Network::new(NetworkOptions { offline: true, ..NetworkOptions::default() });
+        let error = network.allowed("ghcr.io/x/y:1").unwrap_err();
+        assert_eq!((error.exit(), error.report().iter().next().unwrap().code), (Exit::Input, "NET007"));
+        assert!(error.to_string().contains("ghcr.io/x/y:1"), "{error}");
     }
 }
