@@ -12,6 +12,7 @@ use std::{
     process::Command,
 };
 
+pub mod faulty;
 mod mutate;
 pub mod registry;
 
