@@ -1,8 +1,10 @@
 //! Board files: what one board needs in front of and inside its image. A new board is a new file, never new code.
 
 mod correction;
+mod origin;
 
 pub use correction::{Corrected, Correction};
+pub use origin::{Apt, ByteRange, Origin};
 
 use std::{
     collections::BTreeMap,
@@ -229,60 +231,6 @@ pub struct Overlay {
     pub bootloader: Option<Bootloader>,
 }
 
-/// Where an input comes from.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Origin {
-    /// A local file, relative to the board file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// A file on the network.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// An OCI image that holds it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<String>,
-    /// Path of the file inside the image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// Size in bytes to draw it with, as it was measured once; the lock knows the size of what is used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<u64>,
-    /// What a person should know about it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-impl Origin {
-    /// Where the file is, in words: a path, an address, a file of an image. Empty when nobody publishes it.
-    pub fn place(&self) -> String {
-        match (&self.path, &self.url, &self.image) {
-            (Some(place), ..) | (None, Some(place), _) => place.clone(),
-            (None, None, Some(image)) => format!("{} of {image}", self.file.as_deref().unwrap_or_default()),
-            (None, None, None) => String::new(),
-        }
-    }
-
-    /// The file's own name, `FILE` when nobody publishes it.
-    pub fn file_name(&self) -> &str {
-        let path = self.path.as_ref().or(self.url.as_ref()).or(self.file.as_ref());
-        path.and_then(|path| path.rsplit('/').next()).filter(|name| !name.is_empty()).unwrap_or("FILE")
-    }
-
-    /// What is wrong with it.
-    fn wrong(&self) -> Option<&'static str> {
-        let places = [&self.path, &self.url, &self.image].into_iter().flatten().count();
-        match (places, self.image.is_some() == self.file.is_some()) {
-            (0, true) if self.note.is_none() => {
-                Some("needs one of `path`, `url`, `image`, or a `note` that says what to give")
-            }
-            (2.., _) => Some("needs one of `path`, `url`, `image`, not several"),
-            (_, false) => Some("needs `image` and `file` together"),
-            _ => None,
-        }
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct BoardToml {
@@ -409,8 +357,11 @@ impl Board {
             }
         }
         for (role, origin) in &toml.sources {
-            if let Some(wrong) = origin.get_ref().wrong() {
-                fail(Some(origin.span()), &format!("source {role} {wrong}"), "docs/boards.md shows each form");
+            if !is_name(role) {
+                fail(Some(origin.span()), &format!("no name of an input: {role:?}"), "a-z 0-9 . _ -: `idbloader`, say");
+            }
+            if let Some((wrong, help)) = origin.get_ref().wrong() {
+                fail(Some(origin.span()), &format!("source {role} {wrong}"), help);
             }
         }
         for note in &toml.notes {
@@ -521,7 +472,8 @@ impl Board {
     }
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a text may name a board, an input, a file: 1 to 63 of a-z 0-9 . _ - beginning with a letter or digit.
+pub(crate) fn is_name(text: &str) -> bool {
     let first = text.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let rest = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c));
     first && rest && text.len() <= 63

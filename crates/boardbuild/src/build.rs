@@ -111,7 +111,7 @@ impl Start {
         let allowed = Allowed::new(&request.allow)?;
         let epoch = match request.epoch {
             Some(epoch) => epoch,
-            None => Epoch(Lock::read(&context.home.boards)?.epoch),
+            None => Lock::read(&context.home.boards)?.epoch(&context.home.boards)?,
         };
         let lock =
             if board.folder.join("sources.lock").is_file() { Lock::read(&board.folder)? } else { Lock::new(epoch) };

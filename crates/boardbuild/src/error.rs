@@ -44,6 +44,11 @@ impl Error {
         Self { exit: Exit::Refused, report }
     }
 
+    /// Stops with several findings.
+    pub fn with_report(exit: Exit, report: Report) -> Self {
+        Self { exit, report }
+    }
+
     /// A usage error.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, Finding::error("USE001", message))

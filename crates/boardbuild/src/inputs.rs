@@ -204,6 +204,7 @@ impl<'a> Resolver<'a> {
                     sha256,
                     size: blob.size(),
                     licence: None,
+                    from: None,
                 };
                 self.lock.set(locked.clone());
                 self.learned = true;

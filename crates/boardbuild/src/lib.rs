@@ -51,7 +51,7 @@ pub use files::{FileSource, Outputs, Stamp, open_blob};
 pub use home::Home;
 pub use imgcore::{ByteSize, Digest, Epoch, Fact, Finding, NoProgress, Progress, Report, Severity};
 pub use inspect::{Inspected, inspect};
-pub use lock::{Defaults, Lock, Locked};
+pub use lock::{Container, Defaults, Lock, Locked, LockedImage, Unresolved};
 pub use net::{Network, NetworkOptions, failed};
 pub use pages::{index, pages};
 pub use rawimg::sink::Format;

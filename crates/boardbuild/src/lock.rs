@@ -1,9 +1,11 @@
 //! `boards/sources.lock`, which says what every input's bytes are, and `boards/defaults.toml`.
 
+mod text;
+
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use imgcore::{Digest, Epoch};
+use imgcore::{Digest, Epoch, Finding};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -12,27 +14,41 @@ use crate::{
 };
 
 /// The lock file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+///
+/// ```
+/// use boardbuild::{Digest, Epoch, Lock, Unresolved};
+///
+/// let mut lock = Lock::new(Epoch(0));
+/// lock.set_unresolved(Unresolved::new("b", "u-boot", "https://h/u-boot.itb", "no network"));
+/// let text = lock.to_text();
+/// assert_eq!(Lock::parse("sources.lock", &text)?, lock);
+/// # Ok::<(), boardbuild::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Lock {
-    /// Shape of the file: 1.
-    pub version: u32,
-    /// The instant that reaches bytes, in seconds since 1970.
-    pub epoch: u64,
+    /// The instant that reaches bytes, in seconds since 1970; `lock` writes it when it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
     /// Inputs, sorted by board and name.
-    #[serde(default, rename = "source")]
+    #[serde(rename = "source")]
     pub sources: Vec<Locked>,
+    /// Images that kernel, initramfs and boot programs come from, sorted by reference and platform.
+    #[serde(rename = "image")]
+    pub images: Vec<LockedImage>,
+    /// Inputs that nobody resolved yet, sorted by board and name.
+    pub unresolved: Vec<Unresolved>,
 }
 
 /// One locked input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Locked {
-    /// Board that names it.
+    /// Board that names it, or `files` for those of `boards/files.toml`.
     pub board: String,
     /// Role in that board.
     pub name: String,
-    /// Where it came from: a path relative to the board's folder, or a URL.
+    /// Where it came from, in the words of [`crate::board::Origin::place`].
     pub origin: String,
     /// SHA-256 of its bytes.
     pub sha256: Digest,
@@ -41,6 +57,71 @@ pub struct Locked {
     /// Licence, as an SPDX expression or a few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
+    /// What it was taken out of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Container>,
+}
+
+/// The archive, package, compressed disk image or image manifest that an input was taken out of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Container {
+    /// Where it is, when the origin only says how to find it: the package's address, for `apt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// SHA-256 of its bytes; of the platform's manifest, for an image.
+    pub sha256: Digest,
+    /// Size in bytes; of the manifest, for an image.
+    pub size: u64,
+    /// Bytes that come out of it at most, all decompressed: the limit of whoever reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpacked: Option<u64>,
+}
+
+/// An image by digest: what `--base` and `--installer-base` name by a tag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LockedImage {
+    /// The reference as it was asked for, `ghcr.io/siderolabs/imager:v1.13.9`.
+    pub reference: String,
+    /// `linux/arm64`.
+    pub platform: String,
+    /// Digest of the manifest for that platform.
+    pub digest: Digest,
+    /// Bytes of its layers as they are transferred.
+    pub size: u64,
+    /// Bytes of its layers decompressed: the limit of whoever reads them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpacked: Option<u64>,
+}
+
+/// An input whose bytes nobody has seen: the first build that needs it resolves it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Unresolved {
+    /// Board that names it.
+    pub board: String,
+    /// Role in that board.
+    pub name: String,
+    /// Where it would come from, in the words of [`crate::board::Origin::place`].
+    pub origin: String,
+    /// Why it is not resolved.
+    pub why: String,
+    /// Licence, as an SPDX expression or a few words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licence: Option<String>,
+}
+
+impl Unresolved {
+    /// An input that was not resolved, and why.
+    pub fn new(
+        board: impl Into<String>,
+        name: impl Into<String>,
+        origin: impl Into<String>,
+        why: impl Into<String>,
+    ) -> Self {
+        Self { board: board.into(), name: name.into(), origin: origin.into(), why: why.into(), licence: None }
+    }
 }
 
 /// What is taken where neither the command line nor the board says anything.
@@ -53,12 +134,13 @@ pub struct Defaults {
     pub format: Vec<String>,
 }
 
-const HEADER: &str = "# What every input's bytes are. `cargo xtask` writes this file; reviewers read it.\n\n";
-
 impl Lock {
+    /// Its file in a folder of boards.
+    pub const FILE: &'static str = "sources.lock";
+
     /// An empty lock with an epoch.
     pub fn new(epoch: Epoch) -> Self {
-        Self { version: 1, epoch: epoch.0, sources: Vec::new() }
+        Self { epoch: Some(epoch.0), ..Self::default() }
     }
 
     /// Reads `sources.lock` in `folder`.
@@ -68,14 +150,27 @@ impl Lock {
     pub fn read(folder: &Path) -> Result<Self> {
         let path = path(folder);
         let text = fs::read_to_string(&path)?;
-        let name = path.display().to_string();
-        let source = Text { name: &name, text: &text, code: "BRD005" };
-        let lock: Self = source.parse()?;
-        if lock.version != 1 {
-            let message = format!("lock file of version {}, this program reads version 1", lock.version);
-            return Err(Error::new(Exit::Usage, source.error(None, &message)));
-        }
-        Ok(lock)
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// Reads `sources.lock` in `folder` if it is there.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_if_there(folder: &Path) -> Result<Option<Self>> {
+        if path(folder).is_file() { Self::read(folder).map(Some) } else { Ok(None) }
+    }
+
+    /// The instant that reaches bytes.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] when the lock in `folder` has none.
+    pub fn epoch(&self, folder: &Path) -> Result<Epoch> {
+        self.epoch.map(Epoch).ok_or_else(|| {
+            let finding = Finding::error("BRD005", format!("{}: it has no epoch", path(folder).display()))
+                .help("run `cargo xtask lock`, which writes one, or set SOURCE_DATE_EPOCH");
+            Error::new(Exit::Usage, finding)
+        })
     }
 
     /// The locked input of a board's role.
@@ -83,11 +178,47 @@ impl Lock {
         self.sources.iter().find(|locked| locked.board == board && locked.name == name)
     }
 
-    /// Adds or replaces an input and keeps the order.
+    /// The note that a board's role is not resolved.
+    pub fn find_unresolved(&self, board: &str, name: &str) -> Option<&Unresolved> {
+        self.unresolved.iter().find(|open| open.board == board && open.name == name)
+    }
+
+    /// The locked image of a reference.
+    pub fn find_image(&self, reference: &str, platform: &str) -> Option<&LockedImage> {
+        self.images.iter().find(|image| image.reference == reference && image.platform == platform)
+    }
+
+    /// Adds or replaces an input and keeps the order; it is unresolved no longer.
     pub fn set(&mut self, locked: Locked) {
-        self.sources.retain(|old| (&old.board, &old.name) != (&locked.board, &locked.name));
+        self.remove(&locked.board, &locked.name);
         self.sources.push(locked);
+        self.sort();
+    }
+
+    /// Adds or replaces the note that an input is not resolved, and keeps the order; it is locked no longer.
+    pub fn set_unresolved(&mut self, open: Unresolved) {
+        self.remove(&open.board, &open.name);
+        self.unresolved.push(open);
+        self.sort();
+    }
+
+    /// Adds or replaces an image and keeps the order.
+    pub fn set_image(&mut self, image: LockedImage) {
+        self.images.retain(|old| (&old.reference, &old.platform) != (&image.reference, &image.platform));
+        self.images.push(image);
+        self.sort();
+    }
+
+    /// Takes an input away.
+    pub fn remove(&mut self, board: &str, name: &str) {
+        self.sources.retain(|old| (old.board.as_str(), old.name.as_str()) != (board, name));
+        self.unresolved.retain(|old| (old.board.as_str(), old.name.as_str()) != (board, name));
+    }
+
+    fn sort(&mut self) {
         self.sources.sort_by(|a, b| (&a.board, &a.name).cmp(&(&b.board, &b.name)));
+        self.images.sort_by(|a, b| (&a.reference, &a.platform).cmp(&(&b.reference, &b.platform)));
+        self.unresolved.sort_by(|a, b| (&a.board, &a.name).cmp(&(&b.board, &b.name)));
     }
 
     /// Writes `sources.lock` in `folder`, whole or not at all.
@@ -95,19 +226,15 @@ impl Lock {
     /// # Errors
     /// [`Exit::Io`] with the path.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let text = toml::to_string(self)
-            .map_err(|error| Error::new(Exit::Io, imgcore::Finding::error("IOE001", error.to_string())))?;
-        let path = path(folder);
         let mut outputs = crate::files::Outputs::open(folder)?;
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        outputs.write(&name, format!("{HEADER}{text}").as_bytes())?;
+        outputs.write(Self::FILE, self.to_text().as_bytes())?;
         outputs.publish()?;
         Ok(())
     }
 }
 
 fn path(folder: &Path) -> PathBuf {
-    folder.join("sources.lock")
+    folder.join(Lock::FILE)
 }
 
 impl Defaults {
@@ -123,27 +250,4 @@ impl Defaults {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lock_reads_back_what_it_wrote_sorted() {
-        let home = tempfile::tempdir().unwrap();
-        let mut lock = Lock::new(Epoch(5));
-        for name in ["u-boot", "dtb", "u-boot"] {
-            lock.set(Locked {
-                board: "b".to_owned(),
-                name: name.to_owned(),
-                origin: format!("files/{name}"),
-                sha256: Digest::of(name.as_bytes()),
-                size: 3,
-                licence: None,
-            });
-        }
-        lock.write(home.path()).unwrap();
-        let back = Lock::read(home.path()).unwrap();
-        assert_eq!(back.sources.iter().map(|locked| locked.name.as_str()).collect::<Vec<_>>(), ["dtb", "u-boot"]);
-        assert_eq!(back.find("b", "dtb").map(|locked| locked.size), Some(3));
-        assert_eq!(back.epoch, 5);
-    }
-}
+mod tests;
