@@ -307,6 +307,10 @@ impl<'a> Graph<'a> {
     fn layer(&mut self, descriptor: &json::Descriptor, referrer: &str, role: Role) -> Option<LayerView> {
         let (media_type, size) = (descriptor.media_type.clone(), descriptor.size);
         let digest = json::digest(&descriptor.digest);
+        if let Some(digest) = digest.filter(|_| self.options.defer_layers) {
+            let compression = Compression::None;
+            return Some(LayerView { digest, size, media_type, diff_id: None, compression, data: None });
+        }
         let data = self.target(descriptor, referrer).map(|(_, blob)| blob);
         let digest = digest?;
         let compression = data.as_ref().map_or(Ok(Compression::None), Compression::sniff).unwrap_or(Compression::None);

@@ -3,7 +3,7 @@
 //! [`open`] takes an archive (`skopeo`'s `oci-archive`, `docker save` of any age, ours), [`open_layout`] an OCI layout
 //! whose blobs are anywhere: a folder, a store. Both check every digest and size on the way from the index to the
 //! layers. [`ImageView::tree`] unpacks the layers in passing, checks what is inside and lists it with whiteouts applied;
-//! [`ImageView::extract`] hands out files.
+//! [`ImageView::extract`] hands out files. [`Search`] takes a few files out of an image whose layers are still elsewhere.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -40,6 +40,7 @@ mod json;
 mod members;
 mod options;
 mod paths;
+mod search;
 mod tar;
 mod tree;
 mod view;
@@ -50,6 +51,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use imgcore::{Digest, ReadAt, Report};
 
 pub use options::{Limits, Options};
+pub use search::{Found, Search};
 pub use tree::{Node, NodeKind, Tree};
 pub use view::{ArchiveView, Compression, Format, ImageView, LayerView, Role};
 
@@ -114,7 +116,7 @@ pub fn open_with(data: Arc<dyn ReadAt>, options: Options) -> (Option<ArchiveView
     if let Some(manifest) = manifest {
         docker::read(&mut graph, &members, &manifest, &mut view);
     }
-    if graph.options.platforms.is_empty() && view.format != Format::Docker {
+    if graph.options.platforms.is_empty() && !graph.options.defer_layers && view.format != Format::Docker {
         for (digest, range) in &places {
             if !graph.refers_to(digest) {
                 let message = format!("nothing refers to the blob {digest}");

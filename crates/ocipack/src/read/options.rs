@@ -13,13 +13,17 @@ pub struct Options {
     /// How bad it is when paths collide or cannot exist on other systems than Linux. An error by default; who only takes
     /// single files out of somebody's image can lower it.
     pub portability: Severity,
+    /// Whether layers are left alone: they are named, with digest and size, but neither looked for nor checked, and
+    /// [`LayerView::with_data`](super::LayerView::with_data) gives them their bytes later. Docker's own archives name no
+    /// digests of layers; theirs are read at once.
+    pub defer_layers: bool,
     /// Where to stop.
     pub limits: Limits,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { platforms: Vec::new(), portability: Severity::Error, limits: Limits::default() }
+        Self { platforms: Vec::new(), portability: Severity::Error, defer_layers: false, limits: Limits::default() }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
-use imgcore::{Blob, Digest, ReadAt as _, Report};
+use imgcore::{Blob, Digest, Finding, ReadAt as _, Report};
 
 use super::{Options, findings::Findings, tree::Tree, walk::Budget};
-use crate::{Config, Document, Platform};
+use crate::{Config, Document, Platform, rules};
 
 /// What kind of container the images came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +151,26 @@ pub struct LayerView {
 }
 
 impl LayerView {
+    /// The layer with its bytes, which [`Options::defer_layers`](super::Options::defer_layers) left away. They are held
+    /// to digest and size; a blob that [knows](Blob::digest) its digest is believed.
+    ///
+    /// # Errors
+    /// Other bytes, or a medium that cannot be read, as a finding.
+    pub fn with_data(&self, data: Blob) -> Result<Self, Finding> {
+        let medium = |error: std::io::Error| rules::finding(rules::MEDIUM, format!("{}: {error}", self.digest));
+        if data.size() != self.size {
+            let message = format!("{} has {} bytes, its manifest says {}", self.digest, data.size(), self.size);
+            return Err(rules::finding(rules::SIZE, message));
+        }
+        let found = data.compute_digest().map_err(medium)?;
+        if found != self.digest {
+            let message = format!("the blob stored as {} has digest {found}: its bytes were changed", self.digest);
+            return Err(rules::finding(rules::DIGEST, message));
+        }
+        let compression = Compression::sniff(&data).map_err(medium)?;
+        Ok(Self { compression, data: Some(data), ..self.clone() })
+    }
+
     pub(crate) fn name(&self) -> String {
         format!("layer {}", self.digest)
     }

@@ -81,6 +81,13 @@ pub(super) struct Budget {
     seen: BTreeSet<Digest>,
 }
 
+impl Budget {
+    /// Bytes that came out so far.
+    pub(super) fn unpacked(&self) -> u64 {
+        self.unpacked
+    }
+}
+
 /// Calls `visit` with every entry.
 pub(super) fn walk(
     layer: &LayerView,
