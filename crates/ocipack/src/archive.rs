@@ -33,6 +33,10 @@ use crate::{
     tarball::Tarball,
 };
 
+mod received;
+
+pub use received::{Names, from_documents};
+
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// What containerd, and Docker on top of it, call an image that they load from an OCI layout.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -140,25 +144,13 @@ pub fn plan(images: &[Image], options: &Options) -> Result<Archive, Error> {
         Shape::Manifests => manifests.first().cloned().ok_or(ErrorKind::NoImages)?,
     };
     for manifest in &mut manifests {
-        manifest.annotations.insert(REF_NAME.to_owned(), options.tag.clone());
-        if let Some(repository) = &options.repository {
-            manifest.annotations.insert(CONTAINERD_NAME.to_owned(), name::canonical(repository, &options.tag));
-        }
+        annotate(manifest, options.repository.as_deref(), Some(&options.tag));
     }
     let docker = planned.iter().find(|image| image.platform.serves(&options.docker_platform)).or(planned.first());
-    let docker_documents: Vec<_> = docker
-        .map(|image| document::DockerImage {
-            config: blob_path(image.config.digest),
-            repo_tags: reference.iter().cloned().collect(),
-            layers: image.layers.iter().map(|layer| blob_path(layer.digest)).collect(),
-        })
-        .into_iter()
-        .collect();
-
-    let text = |path: &str, bytes: Vec<u8>| Entry::file(path, 0o644, Blob::from_bytes(path, bytes));
+    let docker_documents: Vec<_> = docker.map(|image| docker_image(image, reference.as_ref())).into_iter().collect();
     let mut entries = vec![
         text("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
-        text("index.json", document::canonical("index.json", &document::Index::of(&manifests, BTreeMap::new()))?),
+        text("index.json", index_json(&manifests)?),
         text("manifest.json", document::canonical("manifest.json", &docker_documents)?),
     ];
     entries.extend(blobs.iter().map(|(digest, blob)| Entry::file(blob_path(*digest), 0o644, blob.clone())));
@@ -187,6 +179,38 @@ fn place(image: &Image, blobs: &mut BTreeMap<Digest, Blob>) -> Result<PlannedIma
         blobs.entry(layer.digest).or_insert_with(|| layer.data.clone());
     }
     Ok(planned)
+}
+
+/// Gives an entry of `index.json` the names that readers look for.
+fn annotate(top: &mut Descriptor, repository: Option<&str>, tag: Option<&str>) {
+    let Some(tag) = tag else { return };
+    top.annotations.insert(REF_NAME.to_owned(), tag.to_owned());
+    if let Some(repository) = repository {
+        top.annotations.insert(CONTAINERD_NAME.to_owned(), name::canonical(repository, tag));
+    }
+}
+
+/// Takes the names of an archive off an entry of its `index.json`.
+pub(crate) fn without_names(top: &Descriptor) -> Descriptor {
+    let mut bare = top.clone();
+    bare.annotations.retain(|key, _| key != REF_NAME && key != CONTAINERD_NAME);
+    bare
+}
+
+fn index_json(tops: &[Descriptor]) -> Result<Vec<u8>, Error> {
+    document::canonical("index.json", &document::Index::of(tops, BTreeMap::new()))
+}
+
+fn docker_image(image: &PlannedImage, reference: Option<&String>) -> document::DockerImage {
+    document::DockerImage {
+        config: blob_path(image.config.digest),
+        repo_tags: reference.into_iter().cloned().collect(),
+        layers: image.layers.iter().map(|layer| blob_path(layer.digest)).collect(),
+    }
+}
+
+fn text(path: &str, bytes: Vec<u8>) -> Entry {
+    Entry::file(path, 0o644, Blob::from_bytes(path, bytes))
 }
 
 fn blob_path(digest: Digest) -> String {

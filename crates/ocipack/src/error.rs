@@ -187,6 +187,44 @@ pub enum ErrorKind {
         /// The limit.
         limit: u64,
     },
+    /// A blob that a document refers to is not there.
+    #[error("{digest} is not there, a document refers to it")]
+    Incomplete {
+        /// The blob.
+        digest: imgcore::Digest,
+    },
+    /// Bytes that are not those of their digest.
+    #[error("the bytes stored as {expected} have digest {found}: they were changed")]
+    OtherBytes {
+        /// What the bytes are called.
+        expected: imgcore::Digest,
+        /// What they are.
+        found: imgcore::Digest,
+    },
+    /// An index, manifest or configuration that cannot be followed.
+    #[error("{digest} {problem}")]
+    Document {
+        /// The document.
+        digest: imgcore::Digest,
+        /// What is wrong with it and what is expected.
+        problem: String,
+    },
+    /// An index holds no image for a platform.
+    #[error("no image for {wanted}, there are: {}", there.join(", "))]
+    NoPlatform {
+        /// The platform that was asked for.
+        wanted: String,
+        /// Those that the index names.
+        there: Vec<String>,
+    },
+    /// An archive holds several images, and nothing says which one is meant.
+    #[error("{} images are in it, and none is named {wanted:?}: {}", names.len(), names.join(", "))]
+    SeveralImages {
+        /// The tag that was looked for.
+        wanted: String,
+        /// Tags and platforms of what is there.
+        names: Vec<String>,
+    },
     /// A layer is damaged; [`verify`](crate::read::ArchiveView::verify) says how.
     #[error("{path:?}: its layer {layer} is damaged: {problem}")]
     Damaged {

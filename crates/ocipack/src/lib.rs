@@ -43,6 +43,7 @@
 //! [`Write`]: std::io::Write
 
 pub mod archive;
+mod contents;
 mod document;
 mod error;
 mod gzip;
@@ -50,6 +51,7 @@ mod image;
 pub mod layer;
 pub mod media;
 mod name;
+mod picked;
 mod platform;
 mod portable;
 pub mod read;
@@ -59,10 +61,12 @@ mod summary;
 mod tarball;
 
 pub use archive::Archive;
+pub use contents::{Contents, ImageParts};
 pub use document::{Descriptor, Document};
 pub use error::{Error, ErrorKind};
 pub use image::{Config, Image};
 pub use layer::{Layer, LayerInfo};
+pub use picked::Picked;
 pub use platform::Platform;
 pub use rules::RULES;
 pub use source::BlobSource;

@@ -12,12 +12,12 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use imgcore::{Blob, Digest, ReadAt as _};
 
 use super::{
-    Compression, ImageView, LayerView, Options, Role,
+    Compression, ImageView, LayerView, Name, Options, Role,
     findings::{Findings, quote},
     json::{self, Texts},
 };
 use crate::{
-    BlobSource, Config, Document, Platform,
+    BlobSource, Config, Descriptor, Document, Platform,
     media::{self, Meaning},
     rules,
 };
@@ -393,6 +393,21 @@ impl<'a> Graph<'a> {
 
 fn platform_of(raw: &json::Platform) -> Platform {
     Platform { variant: raw.variant.clone(), ..Platform::new(&raw.os, &raw.architecture) }
+}
+
+/// The entries of `index.json` whose digests can be read.
+pub(super) fn names(manifests: &[json::Descriptor]) -> Vec<Name> {
+    let name = |raw: &json::Descriptor| {
+        Some(Name {
+            tag: tags(std::slice::from_ref(raw)).pop(),
+            descriptor: Descriptor {
+                platform: raw.platform.as_ref().map(platform_of),
+                annotations: raw.annotations.clone().unwrap_or_default(),
+                ..Descriptor::new(&raw.media_type, json::digest(&raw.digest)?, raw.size)
+            },
+        })
+    };
+    manifests.iter().filter_map(name).collect()
 }
 
 /// Tags of the entries of `index.json`.

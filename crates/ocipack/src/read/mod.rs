@@ -36,7 +36,7 @@ mod docker;
 mod extract;
 mod findings;
 mod graph;
-mod json;
+pub(crate) mod json;
 mod members;
 mod options;
 mod paths;
@@ -53,7 +53,7 @@ use imgcore::{Digest, ReadAt, Report};
 pub use options::{Limits, Options};
 pub use search::{Found, Search};
 pub use tree::{Node, NodeKind, Tree};
-pub use view::{ArchiveView, Compression, Format, ImageView, LayerView, Role};
+pub use view::{ArchiveBlobs, ArchiveView, Compression, Format, ImageView, LayerView, Name, Role};
 
 use self::{findings::Findings, graph::Graph, members::Members};
 use crate::{BlobSource, Document, media, rules};
@@ -151,6 +151,7 @@ impl ArchiveView {
             format,
             root: None,
             tags: Vec::new(),
+            names: Vec::new(),
             annotations: BTreeMap::new(),
             images: Vec::new(),
             places: BTreeMap::new(),
@@ -166,6 +167,7 @@ fn root(graph: &mut Graph<'_>, view: &mut ArchiveView, bytes: Vec<u8>) {
         graph.top_manifest(read);
         return;
     };
+    view.names = graph::names(manifests);
     view.tags = graph::tags(manifests);
     view.tags.sort();
     view.tags.dedup();

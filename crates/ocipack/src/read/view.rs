@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
-use imgcore::{Blob, Digest, Finding, ReadAt as _, Report};
+use imgcore::{Blob, Digest, Finding, ReadAt, Report};
 
 use super::{Options, findings::Findings, tree::Tree, walk::Budget};
-use crate::{Config, Document, Platform, rules};
+use crate::{BlobSource, Config, Descriptor, Document, Platform, rules};
 
 /// What kind of container the images came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct ArchiveView {
     pub root: Option<Document>,
     /// Tags (`org.opencontainers.image.ref.name` and Docker's `RepoTags`), sorted.
     pub tags: Vec<String>,
+    /// What `index.json` names, in its order.
+    pub names: Vec<Name>,
     /// Annotations of the index.
     pub annotations: BTreeMap<String, String>,
     /// Images, attestations and artifacts in the order of the indexes.
@@ -45,7 +47,54 @@ pub struct ArchiveView {
     pub(super) places: BTreeMap<Digest, Range<u64>>,
 }
 
+/// An entry of `index.json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// Its tag.
+    pub tag: Option<String>,
+    /// What it points to.
+    pub descriptor: Descriptor,
+}
+
+/// The blobs of an archive by digest.
+pub struct ArchiveBlobs {
+    data: Arc<dyn ReadAt>,
+    places: BTreeMap<Digest, Range<u64>>,
+}
+
+impl BlobSource for ArchiveBlobs {
+    fn blob(&self, digest: &Digest) -> std::io::Result<Option<Blob>> {
+        let blob =
+            |range: &Range<u64>| Blob::new(digest.to_string(), Arc::clone(&self.data), None).slice(range.clone());
+        Ok(self.places.get(digest).map(blob))
+    }
+}
+
+impl fmt::Debug for ArchiveBlobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArchiveBlobs").field("blobs", &self.places.len()).finish_non_exhaustive()
+    }
+}
+
 impl ArchiveView {
+    /// The blobs of the OCI layout in `data`, which is what this view was opened from.
+    pub fn blobs(&self, data: Arc<dyn ReadAt>) -> ArchiveBlobs {
+        ArchiveBlobs { data, places: self.places.clone() }
+    }
+
+    /// As [`verify`](Self::verify), and hands out the tree of each image that is a root file system, so that nothing has to
+    /// be unpacked twice.
+    pub fn verify_with(&self, visit: &mut dyn FnMut(&ImageView, &Tree)) -> Report {
+        let mut findings = Findings::default();
+        self.each_tree(false, &mut |image, tree, report| {
+            findings.extend(report);
+            if image.role == Role::Image {
+                visit(image, &tree);
+            }
+        });
+        findings.finish()
+    }
+
     /// Where a blob lies in the archive, in bytes. `None` in a layout, and for names that are no digests.
     pub fn place(&self, digest: &Digest) -> Option<Range<u64>> {
         self.places.get(digest).cloned()
