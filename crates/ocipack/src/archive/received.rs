@@ -1,9 +1,6 @@
 //! Archives of images that were made elsewhere: documents and blobs as they were received, byte for byte.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use imgcore::{Blob, Epoch};
 
@@ -201,7 +198,7 @@ mod tests {
     fn what_is_missing_or_damaged_is_named() {
         struct Without<'a>(&'a Archive, imgcore::Digest, Option<Blob>);
         impl BlobSource for Without<'_> {
-            fn blob(&self, digest: &imgcore::Digest) -> io::Result<Option<Blob>> {
+            fn blob(&self, digest: &imgcore::Digest) -> std::io::Result<Option<Blob>> {
                 if *digest == self.1 { Ok(self.2.clone()) } else { self.0.blob(digest) }
             }
         }
