@@ -1,8 +1,11 @@
 //! Why bytes did not arrive.
 
-use std::{error::Error as StdError, time::Duration};
+use std::{error::Error as StdError, io, time::Duration};
 
 use imgcore::Digest;
+use url::Url;
+
+use crate::host;
 
 /// Why bytes did not arrive.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +16,30 @@ impl Error {
     /// What is wrong.
     pub fn kind(&self) -> &ErrorKind {
         &self.0
+    }
+
+    /// What is wrong, to keep.
+    pub fn into_kind(self) -> ErrorKind {
+        *self.0
+    }
+
+    /// Why the body of an answer from `url` could not be read: the error of this crate inside it, else a connection
+    /// that broke.
+    pub fn from_body(error: io::Error, url: &Url) -> Self {
+        match error.downcast::<Self>() {
+            Ok(inner) => inner,
+            Err(other) => ErrorKind::Connect { host: host(url), source: other.into() }.into(),
+        }
+    }
+
+    /// Whether the same may work a moment later: connections and time, no answer that was understood.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Connect { .. } | ErrorKind::Timeout { .. })
+    }
+
+    /// Whether the user stopped it.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Cancelled)
     }
 }
 
@@ -154,7 +181,7 @@ pub enum ErrorKind {
         /// What was read or written.
         what: String,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The program of a credential helper, a configuration file, a certificate file.
     #[error("{what}: {problem}")]

@@ -9,15 +9,31 @@
 //! - `unsafe` is forbidden.
 
 mod access;
+mod address;
 mod error;
+mod exchange;
+mod explain;
+mod fields;
+mod get;
 mod pace;
+mod rate;
+mod redirect;
+mod retry;
 mod secret;
 mod transport;
 
 pub use access::{Access, Anonymous};
+pub use address::{host, host_is_listed, same_origin, shown};
 pub use error::{Error, ErrorKind};
+pub use exchange::{Net, check};
+pub use explain::clean;
+pub use fields::{ContentRange, http_date, retry_after};
+pub use get::{Get, Got, Have, Sink};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-pub use pace::Pace;
+pub use pace::{Cancel, Pace, RealPace};
+pub use rate::RateLimit;
+pub use redirect::location;
+pub use retry::{Budget, Policy, is_transient};
 pub use secret::Secret;
-pub use transport::{Body, Request, Response, Transport};
+pub use transport::{Body, Request, Response, Trail, Transport};
 pub use url::Url;

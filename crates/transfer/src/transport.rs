@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use imgcore::Blob;
 use url::Url;
 
-use crate::Error;
+use crate::{Error, Secret};
 
 /// Sends requests.
 pub trait Transport: Send + Sync {
@@ -16,11 +16,21 @@ pub trait Transport: Send + Sync {
     /// # Errors
     /// When no answer came: no connection, TLS, time, a host that may not be spoken to.
     fn send(&self, request: Request) -> Result<Response, Error>;
+
+    /// Whether the user allows to speak with the host of `url` without TLS. [`send`](Self::send) refuses the others.
+    fn may_be_plain(&self, url: &Url) -> bool {
+        let _ = url;
+        false
+    }
 }
 
 impl<T: Transport + ?Sized> Transport for std::sync::Arc<T> {
     fn send(&self, request: Request) -> Result<Response, Error> {
         (**self).send(request)
+    }
+
+    fn may_be_plain(&self, url: &Url) -> bool {
+        (**self).may_be_plain(url)
     }
 }
 
@@ -75,14 +85,52 @@ pub struct Response {
     pub status: StatusCode,
     /// Headers.
     pub headers: HeaderMap,
-    /// The body; an error while reading it is an [`io::Error`](std::io::Error).
+    /// The body; an error while reading it is an [`io::Error`](std::io::Error), which [`Error::from_body`] understands.
     pub body: Box<dyn Read + Send>,
+    /// Where the answer came from. [`Net`](crate::Net) fills it in, a [`Transport`] leaves it empty.
+    pub trail: Trail,
 }
 
 impl Response {
+    /// An answer as a transport gives it.
+    pub fn new(status: StatusCode, headers: HeaderMap, body: impl Read + Send + 'static) -> Self {
+        Self { status, headers, body: Box::new(body), trail: Trail::default() }
+    }
+
+    /// The whole body, refused above `limit` bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge), or what broke.
+    pub fn read(mut self, url: &Url, limit: u64) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        let url = self.trail.url.as_ref().unwrap_or(url);
+        let within = (&mut self.body).take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        within.map_err(|error| Error::from_body(error, url))?;
+        if bytes.len() as u64 > limit {
+            return Err(crate::ErrorKind::TooLarge { url: crate::shown(url), limit }.into());
+        }
+        Ok(bytes)
+    }
+
     /// The text of a header, if it is there and is text.
     pub fn text(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Default)]
+pub struct Trail {
+    /// The address that gave the answer, behind all redirects. A relative `Location` counts from here.
+    pub url: Option<Url>,
+    /// The value of `Authorization` that was sent, so that no message repeats it.
+    pub(crate) credential: Option<Secret>,
+}
+
+impl Trail {
+    /// Whether a credential was sent with the request.
+    pub fn with_credentials(&self) -> bool {
+        self.credential.is_some()
     }
 }
 
