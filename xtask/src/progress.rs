@@ -7,9 +7,10 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
-use boardbuild::Progress;
+use boardbuild::{ByteSize, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Where progress goes.
@@ -20,8 +21,18 @@ pub(crate) struct Reporter {
 
 enum Sink {
     Nowhere,
-    Lines,
+    Lines(Mutex<BTreeMap<String, Line>>),
     Bars(MultiProgress, Mutex<BTreeMap<String, ProgressBar>>),
+}
+
+/// How often a log hears of a task that goes on.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// A task in a log.
+struct Line {
+    total: Option<u64>,
+    done: u64,
+    said: Instant,
 }
 
 impl Reporter {
@@ -42,9 +53,21 @@ impl Reporter {
         } else if std::io::stderr().is_terminal() {
             Sink::Bars(MultiProgress::new(), Mutex::default())
         } else {
-            Sink::Lines
+            Sink::Lines(Mutex::default())
         };
         Self { stop, sink }
+    }
+}
+
+impl Line {
+    fn text(&self) -> String {
+        let done = ByteSize(self.done);
+        match self.total {
+            Some(total) if total > 0 => {
+                format!("{done} of {}, {} %", ByteSize(total), self.done.saturating_mul(100) / total)
+            }
+            _ => done.to_string(),
+        }
     }
 }
 
@@ -52,13 +75,16 @@ impl Progress for Reporter {
     fn start(&self, task: &str, total: Option<u64>) {
         match &self.sink {
             Sink::Nowhere => {}
-            Sink::Lines => {
+            Sink::Lines(lines) => {
                 let _ = writeln!(std::io::stderr(), "{task}");
+                if let Ok(mut lines) = lines.lock() {
+                    lines.insert(task.to_owned(), Line { total, done: 0, said: Instant::now() });
+                }
             }
             Sink::Bars(all, bars) => {
                 let bar = all.add(total.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
                 let style = if total.is_some() {
-                    "{msg:40} [{bar:30}] {bytes:>12} of {total_bytes} {bytes_per_sec}"
+                    "{msg:40} [{bar:30}] {bytes:>12} of {total_bytes} {bytes_per_sec}, {eta} left"
                 } else {
                     "{msg:40} {spinner} {bytes}"
                 };
@@ -74,21 +100,45 @@ impl Progress for Reporter {
     }
 
     fn advance(&self, task: &str, bytes: u64) {
-        if let Sink::Bars(_, bars) = &self.sink
-            && let Ok(bars) = bars.lock()
-            && let Some(bar) = bars.get(task)
-        {
-            bar.inc(bytes);
+        match &self.sink {
+            Sink::Nowhere => {}
+            Sink::Lines(lines) => {
+                if let Ok(mut lines) = lines.lock()
+                    && let Some(line) = lines.get_mut(task)
+                {
+                    line.done += bytes;
+                    if line.said.elapsed() >= EVERY {
+                        line.said = Instant::now();
+                        let _ = writeln!(std::io::stderr(), "{task}: {}", line.text());
+                    }
+                }
+            }
+            Sink::Bars(_, bars) => {
+                if let Ok(bars) = bars.lock()
+                    && let Some(bar) = bars.get(task)
+                {
+                    bar.inc(bytes);
+                }
+            }
         }
     }
 
     fn finish(&self, task: &str) {
-        if let Sink::Bars(all, bars) = &self.sink
-            && let Ok(mut bars) = bars.lock()
-            && let Some(bar) = bars.remove(task)
-        {
-            bar.finish_and_clear();
-            all.remove(&bar);
+        match &self.sink {
+            Sink::Nowhere => {}
+            Sink::Lines(lines) => {
+                if let Ok(mut lines) = lines.lock() {
+                    lines.remove(task);
+                }
+            }
+            Sink::Bars(all, bars) => {
+                if let Ok(mut bars) = bars.lock()
+                    && let Some(bar) = bars.remove(task)
+                {
+                    bar.finish_and_clear();
+                    all.remove(&bar);
+                }
+            }
         }
     }
 
