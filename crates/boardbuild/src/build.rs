@@ -118,7 +118,7 @@ impl Start {
         check_options(request, &board)?;
         let target = Target::decide(request, &board, &defaults.talos)?.0;
         let scenario = board.scenario(request.boot.as_deref())?;
-        let mut resolver = Resolver::new(&board, request, context.store, lock)?;
+        let mut resolver = Resolver::new(&board, request, context, lock)?;
         let board_inputs = resolver.board_inputs(scenario.map(|(_, scenario)| scenario));
         let base = if with_base { resolver.base_inputs(ARCH, target.version.as_str()) } else { Ok(BTreeMap::new()) };
         let (board_inputs, base) = match (board_inputs, base) {

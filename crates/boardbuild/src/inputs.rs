@@ -1,29 +1,18 @@
 //! Inputs by role: from `--source`, from the board file's own folder, from the store by digest.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use imgcore::{Blob, Digest, Finding, ReadAt as _, nearest};
 
 use crate::{
+    base::BASE_ROLES,
     board::{Board, Scenario},
+    build::Context,
     error::{Error, Exit, Result},
     files,
     lock::{Lock, Locked},
     request::Request,
-    store::Store,
 };
-
-/// Roles of the Talos files, which `--base` provides and `--source` can replace.
-pub(crate) const BASE_ROLES: [(&str, &str); 5] = [
-    ("kernel", "vmlinuz"),
-    ("initramfs", "initramfs.xz"),
-    ("systemd-boot", "systemd-boot.efi"),
-    ("systemd-stub", "systemd-stub.efi"),
-    ("splash", "splash.bmp"),
-];
 
 /// An input: its bytes, and where they came from in words that hold on any machine.
 #[derive(Debug, Clone)]
@@ -43,11 +32,12 @@ pub(crate) struct Input {
 /// Finds inputs and keeps what it found.
 #[derive(Debug)]
 pub(crate) struct Resolver<'a> {
-    board: &'a Board,
-    request: &'a Request,
-    store: &'a Store,
-    lock: Lock,
-    learned: bool,
+    pub(crate) board: &'a Board,
+    pub(crate) request: &'a Request,
+    pub(crate) context: &'a Context<'a>,
+    pub(crate) lock: Lock,
+    /// Whether the lock was added to.
+    pub(crate) learned: bool,
 }
 
 impl<'a> Resolver<'a> {
@@ -55,7 +45,7 @@ impl<'a> Resolver<'a> {
     ///
     /// # Errors
     /// [`Exit::Usage`] when `--source` names a role that the board does not have.
-    pub(crate) fn new(board: &'a Board, request: &'a Request, store: &'a Store, lock: Lock) -> Result<Self> {
+    pub(crate) fn new(board: &'a Board, request: &'a Request, context: &'a Context<'a>, lock: Lock) -> Result<Self> {
         let known: Vec<_> = board.roles().into_iter().chain(BASE_ROLES.map(|(role, _)| role)).collect();
         for role in request.sources.keys() {
             if !known.contains(&role.as_str()) {
@@ -66,7 +56,7 @@ impl<'a> Resolver<'a> {
                 return Err(Error::usage(format!("--source names no input of this board: {role}")).or_help(&help));
             }
         }
-        Ok(Self { board, request, store, lock, learned: false })
+        Ok(Self { board, request, context, lock, learned: false })
     }
 
     /// The lock with what was learned, if anything was.
@@ -126,7 +116,7 @@ impl<'a> Resolver<'a> {
         }
         let (place, file) = (origin.place(), origin.file_name());
         if let Some(locked) = locked {
-            if let Some(blob) = self.store.blob(role, locked.sha256)? {
+            if let Some(blob) = self.context.store.blob(role, locked.sha256)? {
                 return Ok(Input {
                     name: role.to_owned(),
                     sha256: locked.sha256,
@@ -155,7 +145,7 @@ impl<'a> Resolver<'a> {
         format!("give it as --source {role}={file}, or add [sources.{role}] to the board file {}.toml", self.board.name)
     }
 
-    fn given(&self, role: &str, path: &Path) -> Result<Input> {
+    pub(crate) fn given(&self, role: &str, path: &Path) -> Result<Input> {
         let sha256 = self.digest(role, path)?;
         let blob = files::open_blob(role, path, Some(sha256))?;
         Ok(Input { name: role.to_owned(), blob, sha256, origin: "local file".to_owned(), licence: None })
@@ -163,7 +153,7 @@ impl<'a> Resolver<'a> {
 
     fn digest(&self, role: &str, path: &Path) -> Result<Digest> {
         if path.is_file() {
-            return self.store.file_digest(path);
+            return self.context.store.file_digest(path);
         }
         let what = if path.exists() { "is no file" } else { "does not exist" };
         let finding = Finding::error("SRC001", format!("{role}: {} {what}", path.display()))
@@ -213,71 +203,6 @@ impl<'a> Resolver<'a> {
         };
         Ok(Input { name: role.to_owned(), blob, sha256, origin: locked.origin, licence: locked.licence })
     }
-
-    /// The Talos files by role: from `--source`, else from `--base` or the board's own base. Roles that the base does
-    /// not have are absent.
-    ///
-    /// # Errors
-    /// [`Exit::Usage`] for a base of unknown form, [`Exit::Input`] for one that is not there.
-    pub(crate) fn base_inputs(&self, arch: &str, talos: &str) -> Result<BTreeMap<&'static str, Input>> {
-        let mut inputs = BTreeMap::new();
-        for (role, _) in BASE_ROLES {
-            if let Some(path) = self.request.sources.get(role) {
-                inputs.insert(role, self.given(role, path)?);
-            }
-        }
-        let needed = BASE_ROLES.iter().any(|(role, _)| *role != "splash" && !inputs.contains_key(role));
-        if let Some(folder) = self.base_folder(talos, needed)? {
-            for (role, file) in BASE_ROLES {
-                let path = folder.join("usr/install").join(arch).join(file);
-                if !inputs.contains_key(role) && path.is_file() {
-                    let mut input = self.given(role, &path)?;
-                    input.origin = format!("base: usr/install/{arch}/{file}");
-                    inputs.insert(role, input);
-                }
-            }
-            for (role, file) in BASE_ROLES {
-                if role != "splash" && !inputs.contains_key(role) {
-                    let path = folder.join("usr/install").join(arch).join(file);
-                    let finding = Finding::error("SRC001", format!("the base lacks {role}: {}", path.display()))
-                        .help(format!("the folder must hold usr/install/{arch}/{file}; or give --source {role}=FILE"));
-                    return Err(Error::new(Exit::Input, finding));
-                }
-            }
-        }
-        Ok(inputs)
-    }
-
-    fn base_folder(&self, talos: &str, needed: bool) -> Result<Option<PathBuf>> {
-        let (base, relative_to) = match (&self.request.base, &self.board.base) {
-            (Some(base), _) => (base.as_str(), None),
-            (None, Some(base)) => (base.as_str(), Some(&self.board.folder)),
-            (None, None) if !needed => return Ok(None),
-            (None, None) => {
-                let reference = format!("ghcr.io/siderolabs/imager:{talos}");
-                let finding = Finding::error("SRC003", format!("{reference}: not fetched yet: use --base dir:DIR"))
-                    .help(base_help());
-                return Err(Error::new(Exit::Input, finding));
-            }
-        };
-        if let Some(folder) = base.strip_prefix("dir:") {
-            let folder = relative_to.map_or_else(|| PathBuf::from(folder), |start| start.join(folder));
-            if !folder.is_dir() {
-                let finding = Finding::error("SRC001", format!("--base: no folder at this path: {}", folder.display()))
-                    .help(base_help());
-                return Err(Error::new(Exit::Input, finding));
-            }
-            return Ok(Some(folder));
-        }
-        let forms = ["oci:", "oci-archive:", "docker-archive:"];
-        if base.is_empty() || (!forms.iter().any(|form| base.starts_with(form)) && !base.contains(['/', ':'])) {
-            return Err(Error::usage(format!("--base: neither a reference nor a known form: {base}"))
-                .or_help("write --base dir:DIR"));
-        }
-        let finding = Finding::error("SRC003", format!("{base}: this version reads no images yet: use --base dir:DIR"))
-            .help(base_help());
-        Err(Error::new(Exit::Input, finding))
-    }
 }
 
 /// Two errors as one.
@@ -290,9 +215,4 @@ pub(crate) fn join(earlier: Option<Error>, later: Error) -> Error {
 
 fn note(note: Option<&str>) -> &str {
     note.unwrap_or("download it from its origin first")
-}
-
-fn base_help() -> &'static str {
-    "unpack the imager image of the release somewhere and name that folder; it holds \
-     usr/install/arm64/{vmlinuz,initramfs.xz,systemd-boot.efi,systemd-stub.efi}"
 }

@@ -16,6 +16,7 @@
 //! - A file appears complete under its final name or not at all.
 
 mod allow;
+mod base;
 pub mod board;
 mod body;
 mod build;
