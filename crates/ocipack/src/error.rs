@@ -22,6 +22,17 @@ impl Error {
     }
 }
 
+#[cfg(feature = "registry")]
+impl Error {
+    /// Why a transfer failed, if that is what it is: exit code 4, or 3 for what is not there.
+    pub fn transfer(&self) -> Option<&transfer::Error> {
+        match self.kind() {
+            ErrorKind::Transfer { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
         Self(Box::new(kind))
@@ -152,6 +163,26 @@ pub enum ErrorKind {
         text: String,
         /// What is expected.
         expected: &'static str,
+    },
+    /// A text that names no image at a registry.
+    #[cfg(feature = "registry")]
+    #[error("{text:?}: {problem}")]
+    Reference {
+        /// The text, cut.
+        text: String,
+        /// What is wrong and what is expected.
+        problem: &'static str,
+    },
+    /// A registry refused, or the way to it failed.
+    #[cfg(feature = "registry")]
+    #[error("{doing} {target}: {source}")]
+    Transfer {
+        /// What was being done: `reading the manifest`.
+        doing: &'static str,
+        /// The reference or repository that the caller named, whatever mirror stood for it.
+        target: String,
+        /// Why it failed.
+        source: transfer::Error,
     },
     /// A file that was asked for is not in the image.
     #[error("{path:?} is not in the image{}", nearest.as_ref().map_or_else(String::new, |near| format!("; the nearest name is {near:?}")))]

@@ -22,7 +22,9 @@
 //! # Guarantees
 //!
 //! - No file system, network, clock, environment, randomness, process, printing, async. Bytes come as [`Blob`] or
-//!   [`ReadAt`], and go to [`Write`].
+//!   [`ReadAt`], and go to [`Write`]. The feature `registry` is the exception, and no great one: the network, time and
+//!   chance are values of the crate `transfer` that the caller gives, files and environment are the caller's as well, and
+//!   only a credential helper that a configuration names is a process.
 //! - The same input gives the same bytes, whatever its order: entries, keys and blobs are sorted, times are the given
 //!   [`Epoch`], owners are 0, no name of the machine enters. Digests of uncompressed tars (`diff_id`) hold across
 //!   versions of the compressor; digests of compressed layers hold for one `Cargo.lock`.
@@ -35,6 +37,7 @@
 //!
 //! # Features
 //!
+//! - `registry`: the module `registry`, pull and push by the OCI distribution specification.
 //! - `cli`: the program `ocipack`. None is on by default.
 //!
 //! [`Blob`]: imgcore::Blob
@@ -55,6 +58,8 @@ mod picked;
 mod platform;
 mod portable;
 pub mod read;
+#[cfg(feature = "registry")]
+pub mod registry;
 pub mod rules;
 mod source;
 mod summary;
