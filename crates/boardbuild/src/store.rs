@@ -5,6 +5,8 @@
 //! v1/blobs/sha256/ab/abcd…            bytes by their SHA-256
 //! v1/actions/NAME-VERSION/KEY.json    what an action gave, by the SHA-256 of what went into it
 //! v1/locks/KEY.lock                   one per key or output folder
+//! v1/partial/abcd…                    blobs that are arriving, see [`crate::Partial`]
+//! v1/uploads/KEY.json                 uploads that were begun at a registry; private to the user
 //! ```
 
 use std::{
@@ -103,7 +105,11 @@ impl Store {
         self.root.join(SHAPE)
     }
 
-    fn blob_path(&self, digest: Digest) -> PathBuf {
+    pub(crate) fn partial_path(&self, digest: Digest) -> PathBuf {
+        self.shape().join("partial").join(digest.hex())
+    }
+
+    pub(crate) fn blob_path(&self, digest: Digest) -> PathBuf {
         let hex = digest.hex();
         let shard = hex.get(..2).unwrap_or_default();
         self.shape().join("blobs/sha256").join(shard).join(&hex)
@@ -118,12 +124,30 @@ impl Store {
     /// # Errors
     /// [`Exit::Io`](crate::Exit::Io) with the path.
     pub fn lock(&self, name: &str) -> Result<Lock> {
+        let (path, file) = self.lock_file(name)?;
+        file.file().lock().map_err(|error| Error::io(&path, &error))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// Takes the lock of `name` if nobody holds it.
+    ///
+    /// # Errors
+    /// [`Exit::Io`](crate::Exit::Io) with the path.
+    pub fn try_lock(&self, name: &str) -> Result<Option<Lock>> {
+        let (path, file) = self.lock_file(name)?;
+        match file.file().try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(Error::io(&path, &error)),
+        }
+    }
+
+    fn lock_file(&self, name: &str) -> Result<(PathBuf, fs::File)> {
         let folder = self.shape().join("locks");
         fs::create_dir_all(&folder)?;
         let path = folder.join(format!("{}.lock", Digest::of(name.as_bytes()).hex()));
         let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-        file.file().lock().map_err(|error| Error::io(&path, &error))?;
-        Ok(Lock { _file: file })
+        Ok((path, file))
     }
 
     /// Puts bytes into the store.
@@ -240,7 +264,7 @@ impl Store {
     /// [`Exit::Io`](crate::Exit::Io) with the path.
     pub fn collect(&self) -> Result<(u64, u64)> {
         let (mut files, mut bytes) = (0, 0);
-        for folder in ["blobs", "actions"] {
+        for folder in ["blobs", "actions", "partial", "uploads"] {
             for path in walk(&self.shape().join(folder))? {
                 bytes += fs::metadata(&path)?.len();
                 files += 1;
