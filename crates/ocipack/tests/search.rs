@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Raw, dir, file, layers, link, shared};
-use imgcore::Severity;
+use imgcore::{NoProgress, Severity};
 use ocipack::read::{self, Found, ImageView, Limits, NodeKind, Search};
 use proptest::prelude::*;
 
@@ -34,7 +34,7 @@ fn look(image: &ImageView, paths: &[&str]) -> Looked {
             bytes.extend(numbers.iter().map(|number| (*number, found.clone())));
             Ok(())
         };
-        search.read(&image.layers[index], sink).expect("memory");
+        search.read(&image.layers[index], &NoProgress, sink).expect("memory");
     }
     let read = search.layers_read();
     let (found, report) = search.finish();
@@ -163,8 +163,30 @@ fn layers_may_be_elsewhere_until_they_are_needed() {
     assert_eq!(layer.with_data(other).expect_err("other bytes").code, "OCI016");
     let mut text = String::new();
     let whole = layer.with_data(data).expect("the bytes");
-    search.read(&whole, &mut |_, _, data| data.read_to_string(&mut text).map(drop)).expect("memory");
+    search.read(&whole, &NoProgress, &mut |_, _, data| data.read_to_string(&mut text).map(drop)).expect("memory");
     assert_eq!((search.needs(), text.as_str()), (None, "high"));
+}
+
+#[test]
+fn one_of_several_images_is_chosen_by_its_tag() {
+    let mut crafted = common::Crafted::default();
+    let mut manifests = Vec::new();
+    for (tag, text) in [("v1", "one"), ("host/repo:v2", "two"), ("2", "three")] {
+        let tar = common::tar(&[file("f", text)]);
+        let mut image = crafted.image("arm64", &[(ocipack::media::LAYER, tar.clone(), &tar)]);
+        image["annotations"] = serde_json::json!({ "org.opencontainers.image.ref.name": tag });
+        manifests.push(image);
+    }
+    let archive = crafted.archive(&manifests);
+    for (tag, expected) in [("v1", "one"), ("v2", "two"), ("repo:v2", "two"), ("2", "three"), ("1", ""), ("o:v2", "")] {
+        let options = read::Options { tag: Some(tag.to_owned()), ..read::Options::default() };
+        let (view, report) = read::open_with(shared(&archive), options);
+        assert!(report.is_empty(), "{report:?}");
+        let view = view.expect("an archive");
+        let found: Vec<_> = view.images().map(|image| text(&look(image, &["f"]), 0)).collect();
+        assert_eq!(found.concat(), expected, "{tag}");
+        assert_eq!(view.tags, ["2", "host/repo:v2", "v1"]);
+    }
 }
 
 fn path() -> impl Strategy<Value = String> {

@@ -37,7 +37,12 @@ pub(super) fn read(graph: &mut Graph<'_>, members: &Members, manifest: &Blob, vi
     }
     let mut hashed = Hashed::new();
     for image in images {
-        view.tags.extend(image.repo_tags.clone().unwrap_or_default());
+        let tags = image.repo_tags.clone().unwrap_or_default();
+        let wanted = graph.tagged(tags.iter().map(String::as_str));
+        view.tags.extend(tags);
+        if !wanted {
+            continue;
+        }
         read_image(graph, members, image, &mut hashed);
     }
     view.tags.sort();
@@ -75,7 +80,7 @@ fn read_image(graph: &mut Graph<'_>, members: &Members, mut image: json::DockerI
         }
         return;
     }
-    let beside_index = !graph.images.is_empty() && graph.options.platforms.is_empty();
+    let beside_index = !graph.images.is_empty() && graph.options.platforms.is_empty() && graph.options.tag.is_none();
     if beside_index {
         let message =
             format!("manifest.json names an image with configuration {digest}, which the index does not hold");

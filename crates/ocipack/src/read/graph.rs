@@ -22,6 +22,7 @@ use crate::{
     rules,
 };
 
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Indexes inside indexes. The specification knows one level; tools make two.
 const DEPTH_LIMIT: usize = 4;
 /// All documents together may be as large as this many of the largest.
@@ -227,6 +228,13 @@ impl<'a> Graph<'a> {
         wanted.is_empty() || platform.is_none_or(|found| wanted.iter().any(|wanted| found.serves(wanted)))
     }
 
+    /// Whether one of these names is the tag that is asked for, alone or at the end of a reference.
+    pub(super) fn tagged<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> bool {
+        self.options.tag.as_deref().is_none_or(|tag| {
+            names.any(|name| name.strip_suffix(tag).is_some_and(|rest| rest.is_empty() || rest.ends_with([':', '/'])))
+        })
+    }
+
     /// Follows one entry of an index.
     pub(super) fn entry(&mut self, descriptor: &json::Descriptor, referrer: &str, depth: usize) -> Option<Document> {
         if !matches!(media::meaning(&descriptor.media_type), Some(Meaning::Index | Meaning::Manifest)) {
@@ -412,6 +420,15 @@ pub(super) fn names(manifests: &[json::Descriptor]) -> Vec<Name> {
 
 /// Tags of the entries of `index.json`.
 pub(super) fn tags(manifests: &[json::Descriptor]) -> Vec<String> {
-    let tag = |texts: &Texts| texts.get("org.opencontainers.image.ref.name").cloned();
+    let tag = |texts: &Texts| texts.get(REF_NAME).cloned();
     manifests.iter().filter_map(|descriptor| descriptor.annotations.as_ref().and_then(tag)).collect()
+}
+
+/// What an entry of `index.json` is called: its tag, and its full name in the words of containerd.
+pub(super) fn tags_of(descriptor: &json::Descriptor) -> impl Iterator<Item = &str> {
+    let texts = descriptor.annotations.iter();
+    texts
+        .flat_map(|texts| [REF_NAME, "io.containerd.image.name"].map(|key| texts.get(key)))
+        .flatten()
+        .map(String::as_str)
 }

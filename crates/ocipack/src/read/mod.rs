@@ -116,7 +116,7 @@ pub fn open_with(data: Arc<dyn ReadAt>, options: Options) -> (Option<ArchiveView
     if let Some(manifest) = manifest {
         docker::read(&mut graph, &members, &manifest, &mut view);
     }
-    if graph.options.platforms.is_empty() && !graph.options.defer_layers && view.format != Format::Docker {
+    if graph.options.whole() && view.format != Format::Docker {
         for (digest, range) in &places {
             if !graph.refers_to(digest) {
                 let message = format!("nothing refers to the blob {digest}");
@@ -172,6 +172,8 @@ fn root(graph: &mut Graph<'_>, view: &mut ArchiveView, bytes: Vec<u8>) {
     view.tags.sort();
     view.tags.dedup();
     view.annotations = read.parsed.annotations.clone().unwrap_or_default();
+    let manifests: Vec<_> =
+        manifests.iter().filter(|manifest| graph.tagged(graph::tags_of(manifest))).cloned().collect();
     if let [one] = manifests.as_slice() {
         view.root = graph.entry(one, "index.json", 0);
         let index = view.root.as_ref().filter(|root| media::meaning(&root.media_type) == Some(media::Meaning::Index));
@@ -179,7 +181,7 @@ fn root(graph: &mut Graph<'_>, view: &mut ArchiveView, bytes: Vec<u8>) {
             view.annotations.extend(annotations);
         }
     } else {
-        graph.index(manifests, "index.json", 0);
+        graph.index(&manifests, "index.json", 0);
     }
 }
 

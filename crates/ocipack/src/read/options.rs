@@ -10,6 +10,8 @@ pub struct Options {
     /// Only images for these platforms; all if empty. What is missing or damaged elsewhere is not looked for: archives of
     /// `docker save` often lack the blobs of other platforms.
     pub platforms: Vec<Platform>,
+    /// Only images of this tag, or reference, at the top; all if missing.
+    pub tag: Option<String>,
     /// How bad it is when paths collide or cannot exist on other systems than Linux. An error by default; who only takes
     /// single files out of somebody's image can lower it.
     pub portability: Severity,
@@ -23,7 +25,20 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { platforms: Vec::new(), portability: Severity::Error, defer_layers: false, limits: Limits::default() }
+        Self {
+            platforms: Vec::new(),
+            tag: None,
+            portability: Severity::Error,
+            defer_layers: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Options {
+    /// Whether everything in an archive is looked at, so that what nothing refers to is known.
+    pub(super) fn whole(&self) -> bool {
+        self.platforms.is_empty() && self.tag.is_none() && !self.defer_layers
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! ```
 //! use std::{io::Read as _, sync::Arc};
-//! use imgcore::{Blob, Epoch};
+//! use imgcore::{Blob, Epoch, NoProgress};
 //! use ocipack::{Entry, Image, Platform, archive, layer, read};
 //!
 //! let one = |path: &str| layer::build(&[Entry::file(path, 0o644, Blob::from_bytes("text", *b"hello"))], Epoch(0));
@@ -16,7 +16,7 @@
 //!
 //! let mut search = read::Search::new(image, &["boot/above"]);
 //! while let Some(index) = search.needs() {
-//!     search.read(&image.layers[index], &mut |_, _, data| data.read_to_end(&mut Vec::new()).map(drop))?;
+//!     search.read(&image.layers[index], &NoProgress, &mut |_, _, data| data.read_to_end(&mut Vec::new()).map(drop))?;
 //! }
 //! assert_eq!(search.layers_read(), 1);
 //! let (found, report) = search.finish();
@@ -37,7 +37,7 @@ use std::{
     io::{self, Read},
 };
 
-use imgcore::{Finding, Report, Severity};
+use imgcore::{Finding, Progress, Report, Severity};
 
 use super::{
     ImageView, LayerView, Limits,
@@ -219,10 +219,11 @@ impl<'a> Search<'a> {
     /// end has no error.
     ///
     /// # Errors
-    /// What `sink` answers. What is wrong with the layer goes into the report.
+    /// What `sink` answers, or that the user stopped. What is wrong with the layer goes into the report.
     pub fn read(
         &mut self,
         layer: &LayerView,
+        progress: &dyn Progress,
         sink: &mut dyn FnMut(&[usize], u64, &mut dyn Read) -> io::Result<()>,
     ) -> Result<(), Error> {
         let Some(index) = self.next.checked_sub(1) else { return Ok(()) };
@@ -233,6 +234,9 @@ impl<'a> Search<'a> {
         let ways = ways(targets, index);
         let mut pass = Pass { ways, layer: Layer::default(), findings, counts, view: layer, limits: limits.clone() };
         let walked = walk(layer, &limits, budget, &mut |header, data| {
+            if progress.cancelled() {
+                return Err(io::Error::other("cancelled"));
+            }
             if let Some((numbers, size)) = pass.entry(header) {
                 sink(&numbers, size, &mut Marked(data))?;
             }
