@@ -30,6 +30,7 @@ mod inspect;
 pub mod installer_bin;
 mod installers;
 mod lock;
+mod member;
 mod net;
 mod overlay_image;
 mod pages;

@@ -41,7 +41,7 @@ mod members;
 mod options;
 mod paths;
 mod search;
-mod tar;
+pub mod tar;
 mod tree;
 mod view;
 mod walk;

@@ -1,7 +1,26 @@
 //! A tar reader with bounded memory that refuses what readers disagree on. Shares nothing with the writer.
 //!
 //! Understands ustar, GNU long names and large numbers, PAX `path`, `linkpath` and `size`. Sparse files and data behind
-//! entries that have none are refused: programs differ in where they see the next entry.
+//! entries that have none are refused, and so are two sizes for one entry: programs differ in where they see the next one.
+//!
+//! ```
+//! use std::io::Read as _;
+//! use ocipack::read::tar::{Stream, TarReader};
+//!
+//! let mut archive = tar::Builder::new(Vec::new());
+//! let mut header = tar::Header::new_ustar();
+//! header.set_size(5);
+//! header.set_mode(0o644);
+//! archive.append_data(&mut header, "etc/motd", &b"hello"[..])?;
+//! let bytes = archive.into_inner()?;
+//!
+//! let mut reader = TarReader::new(Stream(bytes.as_slice()));
+//! let entry = reader.next_entry().ok().flatten().ok_or("no entry")?;
+//! let mut text = String::new();
+//! reader.data(&entry).read_to_string(&mut text)?;
+//! assert_eq!((entry.name.as_slice(), text.as_str()), (&b"etc/motd"[..], "hello"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![deny(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -15,16 +34,21 @@ use std::io::{self, Read};
 const BLOCK: u64 = 512;
 /// Largest header extension that is held in memory. Paths have 4095 bytes; the rest is for attributes.
 const EXTENSION_LIMIT: u64 = 1024 * 1024;
+/// Sizes from 8 GiB on do not fit into the eleven octal digits of a header.
+const OCTAL_LIMIT: u64 = 1 << 33;
 
 /// Bytes in one direction, with a way to pass over some.
-pub(crate) trait Forward: Read {
+pub trait Forward: Read {
     /// Passes over `count` bytes and returns how many there were.
+    ///
+    /// # Errors
+    /// Whatever the stream answers.
     fn skip(&mut self, count: u64) -> io::Result<u64>;
 }
 
 /// Passes over bytes by reading them.
 #[derive(Debug)]
-pub(crate) struct Stream<R>(pub(crate) R);
+pub struct Stream<R>(pub R);
 
 impl<R: Read> Read for Stream<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -40,36 +64,55 @@ impl<R: Read> Forward for Stream<R> {
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EntryKind {
+pub enum EntryKind {
+    /// A regular file.
     File,
+    /// Another name of a file that came before.
     HardLink,
+    /// A symbolic link.
     Symlink,
+    /// A folder.
     Dir,
     /// Anything else, by its type byte.
     Other(u8),
 }
 
+/// An entry: what stands in front of its data.
 #[derive(Debug, Clone)]
-pub(crate) struct Header {
-    pub(crate) name: Vec<u8>,
-    pub(crate) target: Vec<u8>,
-    pub(crate) kind: EntryKind,
-    pub(crate) mode: u32,
-    pub(crate) mtime: u64,
-    pub(crate) size: u64,
+pub struct Header {
+    /// Path as it is written there: nothing is cleaned or refused.
+    pub name: Vec<u8>,
+    /// What a link leads to, as it is written there.
+    pub target: Vec<u8>,
+    /// What the entry is.
+    pub kind: EntryKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Seconds since 1970.
+    pub mtime: u64,
+    /// Bytes of data.
+    pub size: u64,
     /// Where the header block starts; extensions stand in front of it.
-    pub(crate) offset: u64,
+    pub offset: u64,
     /// Where the data starts.
-    pub(crate) data: u64,
+    pub data: u64,
 }
 
 /// Why reading stopped.
 #[derive(Debug)]
-pub(crate) enum TarError {
+pub enum TarError {
     /// The stream ends inside something.
-    Cut { offset: u64 },
+    Cut {
+        /// Of the thing that is cut.
+        offset: u64,
+    },
     /// Not readable, from `offset` on.
-    Damaged { offset: u64, problem: &'static str },
+    Damaged {
+        /// Of the header.
+        offset: u64,
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// The stream failed.
     Io(io::Error),
 }
@@ -80,8 +123,9 @@ impl From<io::Error> for TarError {
     }
 }
 
+/// Reads entry after entry.
 #[derive(Debug)]
-pub(crate) struct TarReader<R> {
+pub struct TarReader<R> {
     inner: R,
     position: u64,
     next: u64,
@@ -98,21 +142,26 @@ struct Extension {
 }
 
 impl<R: Forward> TarReader<R> {
-    pub(crate) fn new(inner: R) -> Self {
+    /// A reader that stands before the first entry.
+    pub fn new(inner: R) -> Self {
         Self { inner, position: 0, next: 0, ended: false, marked: false }
     }
 
     /// Whether the two zero blocks at the end were there.
-    pub(crate) fn end_marked(&self) -> bool {
+    pub fn end_marked(&self) -> bool {
         self.marked
     }
 
-    pub(crate) fn into_inner(self) -> R {
+    /// The stream, as far as it was read.
+    pub fn into_inner(self) -> R {
         self.inner
     }
 
     /// The next entry, `None` at the end. Data of the one before that was not read is passed over.
-    pub(crate) fn next_entry(&mut self) -> Result<Option<Header>, TarError> {
+    ///
+    /// # Errors
+    /// Where the stream ends too early, is damaged or fails.
+    pub fn next_entry(&mut self) -> Result<Option<Header>, TarError> {
         let mut extension = Extension::default();
         let mut extended = false;
         loop {
@@ -148,6 +197,10 @@ impl<R: Forward> TarReader<R> {
                 b'S' => return Err(TarError::Damaged { offset, problem: "a sparse file in GNU's format" }),
                 _ => {
                     if let Some(size) = extension.size {
+                        // Writers leave the field empty, or put in it what fits, when the size does not fit.
+                        if header.size != size && size < OCTAL_LIMIT {
+                            return Err(TarError::Damaged { offset, problem: "an entry with two different sizes" });
+                        }
                         header.size = size;
                     }
                     header.name = extension.path.unwrap_or(header.name);
@@ -166,7 +219,7 @@ impl<R: Forward> TarReader<R> {
     }
 
     /// The data of the entry that [`next_entry`](Self::next_entry) gave last. Ends early when the stream does.
-    pub(crate) fn data(&mut self, header: &Header) -> Data<'_, R> {
+    pub fn data(&mut self, header: &Header) -> Data<'_, R> {
         let left = header.data.saturating_add(header.size).saturating_sub(self.position);
         Data { reader: self, left }
     }
@@ -243,7 +296,8 @@ impl<R: Forward> TarReader<R> {
 }
 
 /// The data of one entry.
-pub(crate) struct Data<'a, R> {
+#[derive(Debug)]
+pub struct Data<'a, R> {
     reader: &'a mut TarReader<R>,
     left: u64,
 }

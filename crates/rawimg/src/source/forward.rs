@@ -135,13 +135,15 @@ pub(super) fn gzip(file: &dyn ReadAt, limits: Limits) -> Result<Cells, Error> {
 
 /// One gzip member after the other; zeros behind the last are padding, as `gzip` itself has it.
 #[cfg(feature = "gz")]
-pub(crate) struct Members<R: BufRead> {
+#[derive(Debug)]
+pub struct Members<R: BufRead> {
     member: Option<flate2::bufread::GzDecoder<R>>,
 }
 
 #[cfg(feature = "gz")]
 impl<R: BufRead> Members<R> {
-    pub(crate) fn new(input: R) -> Self {
+    /// Reads the members of `input`.
+    pub fn new(input: R) -> Self {
         Self { member: Some(flate2::bufread::GzDecoder::new(input)) }
     }
 }

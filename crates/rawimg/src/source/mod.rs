@@ -49,7 +49,7 @@ use std::sync::Arc;
 use imgcore::ReadAt;
 
 #[cfg(feature = "gz")]
-pub(crate) use self::forward::Members as GzipMembers;
+pub use self::forward::Members as GzipMembers;
 use self::kind::Kind;
 use crate::Error;
 
