@@ -28,7 +28,8 @@ pub(super) fn data(package: &Blob) -> Result<Blob, Fault> {
         if field(58, 60) != b"`" {
             return Err(Fault::damaged(format!("no `ar` member at byte {at}")));
         }
-        let size = std::str::from_utf8(field(48, 58)).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let size =
+            std::str::from_utf8(field(48, 58)).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let size: u64 = size
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| Fault::damaged(format!("the size of the `ar` member at byte {at} is no number")))?;

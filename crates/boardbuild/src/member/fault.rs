@@ -98,14 +98,14 @@ impl Fault {
             Self::Member { problem, candidates } => {
                 ("SRC006", problem, format!("it holds, among others: {}", candidates.join(", ")))
             }
-            Self::Hostile { entry, problem } => ("SRC007", format!("refused: the entry {entry} {problem}"), String::new()),
+            Self::Hostile { entry, problem } => {
+                ("SRC007", format!("refused: the entry {entry} {problem}"), String::new())
+            }
             Self::Bomb(bomb) => ("SRC008", bomb.to_string(), String::new()),
             Self::Damaged(problem) => ("SRC010", problem, String::new()),
-            Self::Range { offset, length, size } => (
-                "SRC011",
-                format!("no {length} bytes at byte {offset}: there are {size} bytes in all"),
-                String::new(),
-            ),
+            Self::Range { offset, length, size } => {
+                ("SRC011", format!("no {length} bytes at byte {offset}: there are {size} bytes in all"), String::new())
+            }
         };
         let cure = crate::rules::find(code).map_or("", |rule| rule.cure);
         let help = if help.is_empty() { cure.to_owned() } else { format!("{help}\n{cure}") };

@@ -29,7 +29,8 @@ impl Links {
 
     /// `target` is the name of an entry, read by the rules of names.
     pub(super) fn hard(&mut self, name: &[u8], target: &[u8]) -> Result<(), Fault> {
-        let target = names::clean(target).map_err(|_| Fault::hostile(name, "is a hard link that leaves the archive"))?;
+        let target =
+            names::clean(target).map_err(|_| Fault::hostile(name, "is a hard link that leaves the archive"))?;
         let length = target.len();
         self.add(name, Link::Hard(target), length)
     }

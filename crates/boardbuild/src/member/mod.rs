@@ -26,11 +26,11 @@ use std::io::{self, BufReader, Read, Write};
 
 use imgcore::{Blob, Progress, ReadAt as _};
 
-pub(crate) use self::{fault::Fault, names::Pattern};
 use self::{
     decode::{Meter, Packing, Peeked, Watched},
     fault::Found,
 };
+pub(crate) use self::{fault::Fault, names::Pattern};
 
 /// What is wanted of a container.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +91,9 @@ impl Job<'_> {
                 match Packing::of(&data)? {
                     Packing::Tar => self.tar(&data, None, pattern),
                     packing if packing.is_stream() => self.tar(&data, Some(packing), pattern),
-                    _ => Err(Fault::damaged("the data of the package is no tar, plain or with gzip, xz, zstd or bzip2")),
+                    _ => {
+                        Err(Fault::damaged("the data of the package is no tar, plain or with gzip, xz, zstd or bzip2"))
+                    }
                 }
             }
             Packing::Zip => self.zip(Some(pattern)),
@@ -99,7 +101,9 @@ impl Job<'_> {
                 let container = self.container.clone();
                 self.tar(&container, None, pattern)
             }
-            Packing::Raw => Err(Fault::damaged("no archive: neither a Debian package nor a tar nor a zip, compressed or not")),
+            Packing::Raw => {
+                Err(Fault::damaged("no archive: neither a Debian package nor a tar nor a zip, compressed or not"))
+            }
             packing => {
                 let container = self.container.clone();
                 self.tar(&container, Some(packing), pattern)

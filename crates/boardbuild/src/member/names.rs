@@ -37,7 +37,7 @@ pub(super) fn clean(raw: &[u8]) -> Result<Vec<u8>, Fault> {
     if raw.split(|byte| matches!(byte, b'/' | b'\\')).any(|part| part == b"..") {
         return refuse("leaves the folder it is in with `..`");
     }
-    let parts = raw.split(|byte| *byte == b'/').filter(|part| !matches!(part, b"" | b"."));
+    let parts = raw.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
     let mut name = Vec::with_capacity(raw.len());
     for (depth, part) in parts.enumerate() {
         if depth >= DEPTH_LIMIT {

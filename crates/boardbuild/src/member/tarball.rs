@@ -72,7 +72,9 @@ fn tar_fault(error: TarError) -> Fault {
         TarError::Cut { offset } => {
             Fault::damaged(format!("truncated: the tar ends inside the entry at byte {offset}"))
         }
-        TarError::Damaged { offset, problem } => Fault::damaged(format!("the tar is damaged: {problem} (byte {offset})")),
+        TarError::Damaged { offset, problem } => {
+            Fault::damaged(format!("the tar is damaged: {problem} (byte {offset})"))
+        }
         TarError::Io(error) => Fault::from_io(error),
     }
 }

@@ -99,7 +99,8 @@ impl<'a> Archive<'a> {
             let whole = END_SIZE.saturating_add(u64::from(record.u16(20)));
             record.0.len() as u64 >= END_SIZE && record.u32(0) == END && whole == record.0.len() as u64
         };
-        let at = (0..=last).rev().find(fits).ok_or_else(|| Fault::damaged("truncated: a zip without its end record"))?;
+        let at =
+            (0..=last).rev().find(fits).ok_or_else(|| Fault::damaged("truncated: a zip without its end record"))?;
         let record = Record(tail.get(at..).unwrap_or_default());
         let mut end = tail_start.saturating_add(at as u64);
         let mut place = Place {
