@@ -97,6 +97,13 @@ impl Error {
         self.exit
     }
 
+    /// The same with another exit code.
+    #[must_use]
+    pub(crate) fn with_exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
     /// What was found, the reason to stop among it.
     pub fn report(&self) -> &Report {
         &self.report
