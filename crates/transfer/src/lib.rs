@@ -10,6 +10,8 @@
 
 mod access;
 mod address;
+#[cfg(feature = "engine")]
+mod engine;
 mod error;
 mod exchange;
 mod explain;
@@ -24,6 +26,8 @@ mod transport;
 
 pub use access::{Access, Anonymous};
 pub use address::{host, host_is_listed, same_origin, shown};
+#[cfg(feature = "engine")]
+pub use engine::{Engine, EngineOptions};
 pub use error::{Error, ErrorKind};
 pub use exchange::{Net, check};
 pub use explain::clean;
