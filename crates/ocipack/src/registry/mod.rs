@@ -16,6 +16,8 @@ mod credentials;
 mod place;
 mod reference;
 mod send;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub use challenge::Challenge;

@@ -123,6 +123,7 @@ mod tests {
                 mirror("https://a.org", "https://b.org"),
                 mirror("one.io/a/b", "m.io/c"),
             ],
+            piece: None,
         };
         for (repository, expected) in [
             ("ghcr.io/x/y", vec!["127.0.0.1:5000 http://127.0.0.1:5000/v2/x/y/", "ghcr.io https://ghcr.io/v2/x/y/"]),

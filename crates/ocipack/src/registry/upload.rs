@@ -166,6 +166,7 @@ pub struct Upload {
     piece: u64,
     least: u64,
     way: Way,
+    whole_refused: bool,
     restarts: u32,
     stalls: u32,
     stalls_in_a_row: u32,
@@ -222,6 +223,7 @@ impl Upload {
             piece: PIECE,
             least: 0,
             way: Way::Usual,
+            whole_refused: false,
             restarts: 0,
             stalls: 0,
             stalls_in_a_row: 0,
@@ -468,7 +470,7 @@ impl Upload {
                 Ok(())
             }
             413 | 416 if whole && self.way != Way::Whole => {
-                self.way = Way::Pieces;
+                (self.way, self.whole_refused) = (Way::Pieces, true);
                 self.piece = self.piece.min(self.size.max(1));
                 self.shrink()
             }
@@ -483,7 +485,7 @@ impl Upload {
                 Ok(())
             }
             405 | 501 if whole && self.way == Way::Usual => {
-                self.way = Way::Pieces;
+                (self.way, self.whole_refused) = (Way::Pieces, true);
                 self.restart()
             }
             401 | 403 | 405 | 429 | 500.. => Err(Fault::Refused),
@@ -585,15 +587,8 @@ impl Upload {
 
     /// Pieces lead nowhere: a last attempt in one request.
     fn all_at_once(&mut self) -> Result<(), Fault> {
-        if self.way != Way::Usual {
-            // Pieces were chosen because all at once was refused, or this is the last attempt.
-            let problem = "takes this blob neither at once nor in pieces";
-            return if self.way == Way::Whole || self.restarts > 0 {
-                Err(Fault::Protocol(problem.to_owned()))
-            } else {
-                self.way = Way::Whole;
-                self.restart()
-            };
+        if self.way == Way::Whole || self.whole_refused {
+            return Err(Fault::Protocol("takes this blob neither at once nor in pieces".to_owned()));
         }
         self.way = Way::Whole;
         self.restart()

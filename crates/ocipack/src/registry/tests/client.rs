@@ -1,0 +1,1 @@
+//! Whole operations over a scripted connection.
