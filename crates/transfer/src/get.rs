@@ -138,6 +138,7 @@ impl Net {
             mirrors: get.url.iter().map(Mirror::new).collect(),
             turn: 0,
             budget: Budget::new(&self.policy),
+            spent: false,
             quiet: Duration::ZERO,
             unmarked: 0,
             offset: have.offset,
@@ -164,11 +165,12 @@ struct Mirror {
     ranges: bool,
     /// Failed since the last pause.
     tired: bool,
+    asked: bool,
 }
 
 impl Mirror {
     fn new(url: &Url) -> Self {
-        Self { url: url.clone(), out: None, ranges: true, tired: false }
+        Self { url: url.clone(), out: None, ranges: true, tired: false, asked: false }
     }
 }
 
@@ -204,6 +206,8 @@ struct Download<'a> {
     mirrors: Vec<Mirror>,
     turn: usize,
     budget: Budget,
+    /// No try is left for mirrors that were asked before.
+    spent: bool,
     /// Time spent waiting for servers since the last useful bytes.
     quiet: Duration,
     unmarked: u64,
@@ -261,31 +265,33 @@ impl Download<'_> {
                     (error, Some(Duration::ZERO))
                 }
             };
-            let more = self.budget.spend(took);
+            self.spent |= !self.budget.spend(took);
             self.mirrors[index].tired = true;
-            let fresh = self.mirrors.iter().any(|mirror| mirror.out.is_none() && !mirror.tired);
-            if fresh {
-                // Another mirror is asked at once; this one keeps its failure for the verdict.
-                self.turn = index + 1;
-                if !more {
-                    self.mirrors[index].out = Some(error);
+            self.turn = index + 1;
+            if self.next_mirror().is_some() {
+                // Another mirror is asked at once.
+                if self.spent {
+                    self.mirrors[index].out = Some(given_up(error, &self.budget));
                 }
                 continue;
             }
-            if !more || !self.budget.pause(&*self.net.pace, asked, &error.to_string())? {
+            if self.spent || !self.budget.pause(&*self.net.pace, asked, &error.to_string())? {
                 self.mirrors[index].out = Some(given_up(error, &self.budget));
                 return Err(self.verdict());
             }
             self.mirrors.iter_mut().for_each(|mirror| mirror.tired = false);
+            self.turn = index + 1;
         }
     }
 
-    /// The next address in turn that is still of use and has not failed since the last pause.
+    /// The next address in turn that is still of use and has not failed since the last pause; when all tries are spent,
+    /// one that was never asked.
     fn next_mirror(&mut self) -> Option<usize> {
         let count = self.mirrors.len();
-        let next = (0..count)
-            .map(|step| (self.turn + step) % count)
-            .find(|index| self.mirrors[*index].out.is_none() && !self.mirrors[*index].tired)?;
+        let next = (0..count).map(|step| (self.turn + step) % count).find(|index| {
+            let mirror = &self.mirrors[*index];
+            mirror.out.is_none() && !mirror.tired && !(self.spent && mirror.asked)
+        })?;
         self.turn = next;
         Some(next)
     }
@@ -312,6 +318,7 @@ impl Download<'_> {
             request.headers.extend(bound.map(|validator| (header::IF_RANGE, validator)));
         }
         self.requests += 1;
+        self.mirrors[index].asked = true;
         let mut waited = Duration::ZERO;
         let answer = self.net.attempt(&request, self.access, &mut waited);
         self.quiet += waited;
@@ -424,13 +431,14 @@ impl Download<'_> {
             }
             _ => {}
         }
-        self.proved(Some(index), Some(&answer)).map(Some).map_err(|error| {
-            let error = Error::from(error);
-            // Pieces of several answers may each be right and yet not belong together, and an end that nothing announced
-            // may be a cut.
-            let uncertain = self.origin == Origin::Mixed || (part_end.is_none() && self.get.size.is_none());
-            if uncertain { Trouble::Anew(error) } else { Trouble::Out(error) }
-        })
+        // Pieces of several answers may each be right and yet not belong together, and an end that nothing announced may
+        // be a cut.
+        let uncertain = self.origin == Origin::Mixed || (part_end.is_none() && self.get.size.is_none());
+        match self.proved(Some(index), Some(&answer)) {
+            Ok(got) => Ok(Some(got)),
+            Err(error) if uncertain => Err(Trouble::Anew(error.into())),
+            Err(error) => Err(Trouble::Out(error.into())),
+        }
     }
 
     fn bad_part(&mut self, index: usize, at: &Url, problem: &str) -> Result<Option<Got>, Trouble> {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod script;
+
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
