@@ -291,3 +291,6 @@ fn one(name: &str, images: &[ImageView], all: &[String], tags: &[String], platfo
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,381 @@
+//! Images of foreign tools and of our own, sound and hostile.
+#![allow(clippy::disallowed_methods, reason = "tests make folders of their own")]
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use imgcore::{Digest, NoProgress, ReadAt as _};
+use ocipack::{Platform, media};
+use serde_json::{Value, json};
+
+use super::{Opened, Place, Taken, files, identity, limits, open_local};
+use crate::{Context, Error, Exit, Home, Network, NetworkOptions, Store, error::Result};
+
+const KERNEL: &str = "usr/install/arm64/vmlinuz";
+
+/// A store and a folder for images.
+struct Bench {
+    home: tempfile::TempDir,
+    store: Store,
+    place: Home,
+    network: Network,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("store")).unwrap();
+        let place = Home { root: home.path().to_path_buf(), boards: home.path().join("boards") };
+        Self {
+            home,
+            store,
+            place,
+            network: Network::new(NetworkOptions { offline: true, ..NetworkOptions::default() }),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn take_from(&self, place: &str, paths: &[&str]) -> Result<Vec<Taken>> {
+        let context = Context { home: &self.place, store: &self.store, network: &self.network, progress: &NoProgress };
+        let platform = Platform::new("linux", "arm64");
+        let (path, tag) = match Place::parse("--base", place, Some(self.home.path()))? {
+            Place::Layout { folder, tag } => (folder, tag),
+            Place::Archive { file, tag } => (file, tag),
+            other => panic!("{other}"),
+        };
+        let identity = identity(&path, tag.as_deref(), &context)?;
+        let open = || -> Result<Opened> { open_local(&path, tag.as_deref(), &platform, &limits(None), &context) };
+        files(&context, &identity, &platform, paths, open)
+    }
+
+    fn texts(&self, place: &str, paths: &[&str]) -> Vec<String> {
+        self.take_from(place, paths).unwrap_or_else(|error| panic!("{place}: {error}")).iter().map(text).collect()
+    }
+
+    fn refusal(&self, place: &str, paths: &[&str]) -> Error {
+        self.take_from(place, paths).map(|taken| panic!("{place}: {taken:?}")).unwrap_err()
+    }
+
+    fn blobs(&self) -> u64 {
+        self.store.stats().unwrap().blobs
+    }
+}
+
+fn text(taken: &Taken) -> String {
+    match taken {
+        Taken::File(blob) => String::from_utf8_lossy(&blob.read_all(1 << 20).unwrap()).into_owned(),
+        Taken::Other(what) => format!("({what})"),
+        Taken::Missing(near) => format!("-{}", near.as_deref().unwrap_or_default()),
+    }
+}
+
+/// One entry of a tar: kind, name, link target, data.
+type Entry<'a> = (u8, &'a str, &'a str, &'a [u8]);
+
+fn file<'a>(name: &'a str, data: &'a str) -> Entry<'a> {
+    (b'0', name, "", data.as_bytes())
+}
+
+fn dir(name: &str) -> Entry<'_> {
+    (b'5', name, "", b"")
+}
+
+/// A tar as anybody could write it.
+fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (kind, name, target, data) in entries {
+        if name.len() > 100 {
+            block(&mut bytes, b'L', "././@LongLink", "", name.as_bytes());
+        }
+        block(&mut bytes, *kind, name, target, data);
+    }
+    bytes.resize(bytes.len() + 1024, 0);
+    bytes
+}
+
+fn block(bytes: &mut Vec<u8>, kind: u8, name: &str, target: &str, data: &[u8]) {
+    let mut header = [0; 512];
+    let mut put = |at: usize, text: &[u8]| header[at..at + text.len()].copy_from_slice(text);
+    put(0, &name.as_bytes()[..name.len().min(100)]);
+    put(100, if kind == b'5' { b"0000755\0" } else { b"0000644\0" });
+    put(108, b"0000000\0");
+    put(116, b"0000000\0");
+    put(124, format!("{:011o}\0", data.len()).as_bytes());
+    put(136, b"00000000001\0");
+    put(148, b"        ");
+    put(156, &[kind]);
+    put(157, target.as_bytes());
+    put(257, b"ustar  \0");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    bytes.extend_from_slice(&header);
+    bytes.extend_from_slice(data);
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// An OCI layout in a folder, written by hand.
+struct Layout {
+    folder: PathBuf,
+    manifests: Vec<Value>,
+}
+
+impl Layout {
+    fn new(folder: PathBuf) -> Self {
+        std::fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
+        std::fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        Self { folder, manifests: Vec::new() }
+    }
+
+    fn blob(&self, media_type: &str, bytes: &[u8]) -> Value {
+        let digest = Digest::of(bytes);
+        std::fs::write(self.blob_path(&digest.to_string()), bytes).unwrap();
+        json!({ "mediaType": media_type, "digest": digest.to_string(), "size": bytes.len() })
+    }
+
+    fn blob_path(&self, digest: &str) -> PathBuf {
+        self.folder.join("blobs/sha256").join(digest.trim_start_matches("sha256:"))
+    }
+
+    /// Adds an image of these tars; the paths of its layers.
+    fn image(&mut self, arch: &str, tag: Option<&str>, platform: bool, tars: &[Vec<u8>]) -> Vec<PathBuf> {
+        let diff_ids: Vec<_> = tars.iter().map(|tar| Digest::of(tar).to_string()).collect();
+        let config = json!({ "architecture": arch, "os": "linux", "config": {},
+            "rootfs": { "type": "layers", "diff_ids": diff_ids } });
+        let config = self.blob(media::CONFIG, config.to_string().as_bytes());
+        let layers: Vec<_> = tars.iter().map(|tar| self.blob(media::LAYER_GZIP, &gzip(tar))).collect();
+        let paths = layers.iter().map(|layer| self.blob_path(layer["digest"].as_str().unwrap())).collect();
+        let manifest = json!({ "schemaVersion": 2, "mediaType": media::MANIFEST, "config": config, "layers": layers });
+        let mut descriptor = self.blob(media::MANIFEST, manifest.to_string().as_bytes());
+        if platform {
+            descriptor["platform"] = json!({ "os": "linux", "architecture": arch });
+        }
+        if let Some(tag) = tag {
+            descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
+        }
+        self.manifests.push(descriptor);
+        let index = json!({ "schemaVersion": 2, "manifests": self.manifests });
+        std::fs::write(self.folder.join("index.json"), index.to_string()).unwrap();
+        paths
+    }
+}
+
+/// Twelve layers: files come, go, come again, folders are emptied.
+fn twelve() -> Vec<Vec<u8>> {
+    let base = "usr/install/arm64";
+    let name = |file: &str| format!("{base}/{file}");
+    let (k, i, b, s, splash) =
+        (name("vmlinuz"), name("initramfs.xz"), name("systemd-boot.efi"), name("systemd-stub.efi"), name("splash.bmp"));
+    let (gone, opaque) = (name(".wh.initramfs.xz"), name(".wh..wh..opq"));
+    let folders = [dir("usr"), dir("usr/install"), dir(base)];
+    let with = |more: &[Entry<'_>]| tar(&[&folders[..], more].concat());
+    vec![
+        with(&[file(&k, "kernel 0"), file(&i, "initramfs 0"), file(&b, "boot 0"), file(&splash, "splash 0")]),
+        with(&[file(&s, "stub 1")]),
+        with(&[file(&gone, "")]),
+        tar(&[dir("lib"), file("lib/libip6t_HL.so", "1"), file("lib/libip6t_hl.so", "2")]),
+        with(&[file(&opaque, ""), file(&k, "kernel 4"), file(&i, "initramfs 4")]),
+        with(&[file(&s, "stub 5")]),
+        tar(&[file(".wh.lib", "")]),
+        with(&[file(&b, "boot 7")]),
+        with(&[file(&k, "kernel 8")]),
+        tar(&[dir("etc"), file("etc/os-release", "x")]),
+        with(&[(b'1', &s, &k, b"")]),
+        tar(&[dir("tmp")]),
+    ]
+}
+
+const WANTED: [&str; 5] = [
+    KERNEL,
+    "usr/install/arm64/initramfs.xz",
+    "usr/install/arm64/systemd-boot.efi",
+    "usr/install/arm64/systemd-stub.efi",
+    "usr/install/arm64/splash.bmp",
+];
+
+fn skopeo(from: &str, to: &str) -> Option<()> {
+    let mut command = Command::new(testkit::tool("skopeo")?);
+    testkit::run(command.args(["--insecure-policy", "copy", from, to]));
+    Some(())
+}
+
+#[test]
+fn twelve_layers_give_what_umoci_unpacks_in_every_form() {
+    let bench = Bench::new();
+    let folder = bench.path("layout");
+    let layers = Layout::new(folder.clone()).image("arm64", Some("v1"), true, &twelve());
+    let expected = ["kernel 8", "initramfs 4", "boot 7", "kernel 8", "-usr/install/arm64/vmlinuz"];
+    let found = bench.texts("oci:layout", &WANTED);
+    assert_eq!(found[..4], expected[..4]);
+    assert!(found[4].starts_with('-'), "{found:?}");
+
+    if let Some(umoci) = testkit::tool("umoci") {
+        let bundle = bench.path("bundle");
+        let image = format!("{}:v1", folder.display());
+        testkit::run(Command::new(umoci).args(["unpack", "--rootless", "--image", &image]).arg(&bundle));
+        for (path, expected) in WANTED.iter().zip(&expected).take(4) {
+            assert_eq!(testkit::read(bundle.join("rootfs").join(path)), expected.as_bytes(), "{path}");
+        }
+        assert!(!bundle.join("rootfs").join(WANTED[4]).exists());
+    }
+
+    // What other programs make of it, packed once more.
+    let source = format!("oci:{}:v1", folder.display());
+    let archive = |form: &str, name: &str| format!("{form}:{}:imager:v1", bench.path(name).display());
+    if skopeo(&source, &archive("oci-archive", "oci.tar")).is_some() {
+        skopeo(&source, &archive("docker-archive", "docker.tar"));
+        let docker = testkit::read(bench.path("docker.tar"));
+        std::fs::write(bench.path("docker.tar.gz"), gzip(&docker)).unwrap();
+        for place in [
+            "oci-archive:oci.tar",
+            "docker-archive:docker.tar",
+            "docker-archive:docker.tar:imager:v1",
+            "docker-archive:docker.tar.gz",
+        ] {
+            assert_eq!(bench.texts(place, &WANTED)[..4], expected[..4], "{place}");
+        }
+        let partial = bench.path("store/v1/partial");
+        assert_eq!(std::fs::read_dir(partial).unwrap().count(), 0);
+        let error = bench.refusal("docker-archive:docker.tar:v2", &WANTED).to_string();
+        assert!(error.contains("SRC022") && error.contains("imager:v1"), "{error}");
+    }
+
+    // A second build reads no layer.
+    for layer in layers {
+        std::fs::remove_file(layer).unwrap();
+    }
+    assert_eq!(bench.texts("oci:layout", &WANTED)[..4], expected[..4]);
+    // But another wish does.
+    assert!(bench.refusal("oci:layout", &["etc/other"]).to_string().contains("is not there"));
+}
+
+#[test]
+fn layers_that_decide_nothing_are_not_read() {
+    let bench = Bench::new();
+    let mut layout = Layout::new(bench.path("layout"));
+    let layers = layout.image("arm64", None, true, &[tar(&[file("a", "low")]), tar(&[file(KERNEL, "kernel")])]);
+    std::fs::remove_file(&layers[0]).unwrap();
+    assert_eq!(bench.texts("oci:layout", &[KERNEL]), ["kernel"]);
+    assert_eq!(bench.blobs(), 1);
+}
+
+#[test]
+fn the_image_for_the_platform_is_taken_and_no_other() {
+    let bench = Bench::new();
+    let one = |text: &str| vec![tar(&[file(KERNEL, text)])];
+    let mut both = Layout::new(bench.path("both"));
+    both.image("amd64", Some("v1"), true, &one("amd64"));
+    both.image("arm64", Some("v1"), true, &one("arm64"));
+    assert_eq!(bench.texts("oci:both", &[KERNEL]), ["arm64"]);
+    assert_eq!(bench.texts("oci:both:v1", &[KERNEL]), ["arm64"]);
+
+    // Without a platform in the index, the configuration says it.
+    let mut silent = Layout::new(bench.path("silent"));
+    silent.image("arm64", None, false, &one("silent"));
+    assert_eq!(bench.texts("oci:silent", &[KERNEL]), ["silent"]);
+
+    for (name, platform) in [("wrong", true), ("wrong-silent", false)] {
+        let mut wrong = Layout::new(bench.path(name));
+        wrong.image("amd64", None, platform, &one("amd64"));
+        let error = bench.refusal(&format!("oci:{name}"), &[KERNEL]);
+        assert_eq!(error.exit(), Exit::Input);
+        let text = error.to_string();
+        assert!(text.contains("SRC020") && text.contains("linux/arm64; it has: linux/amd64"), "{text}");
+    }
+
+    let mut several = Layout::new(bench.path("several"));
+    several.image("arm64", Some("v1"), true, &one("one"));
+    several.image("arm64", Some("v2"), true, &one("two"));
+    let text = bench.refusal("oci:several", &[KERNEL]).to_string();
+    assert!(text.contains("SRC022") && text.contains("the tags v1, v2"), "{text}");
+    assert_eq!(bench.texts("oci:several:v2", &[KERNEL]), ["two"]);
+    let text = bench.refusal("oci:several:v3", &[KERNEL]).to_string();
+    assert!(text.contains("SRC022") && text.contains("no image v3; it has: v1, v2"), "{text}");
+
+    std::fs::create_dir(bench.path("nothing")).unwrap();
+    assert!(bench.refusal("oci:nothing", &[KERNEL]).to_string().contains("SRC027"));
+}
+
+#[test]
+fn what_is_missing_is_named_with_what_is_near() {
+    let bench = Bench::new();
+    let entries = [dir("usr"), file("usr/install/arm64/vmlinux", "x"), dir("usr/install/arm64/initramfs.xz")];
+    Layout::new(bench.path("l")).image("arm64", None, true, &[tar(&entries)]);
+    assert_eq!(
+        bench.texts("oci:l", &[KERNEL, "usr/install/arm64/initramfs.xz"]),
+        ["-usr/install/arm64/vmlinux", "(folder)"]
+    );
+}
+
+#[test]
+fn damage_and_lies_are_refused() {
+    let zeros = vec![0; 300 << 20];
+    let layer = tar(&[file(KERNEL, "kernel")]);
+    type Change = fn(&Path);
+    let cut: Change = |path| {
+        let bytes = testkit::read(path);
+        std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    };
+    let lie: Change = |path| {
+        let mut bytes = testkit::read(path);
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    let none: Change = |_| {};
+    let bomb = tar(&[file(KERNEL, "kernel"), (b'0', "zeros", "", &zeros)]);
+    let cut_tar = layer[..600].to_vec();
+    for (name, tar, change, code, exit) in [
+        ("cut", &layer, cut, "OCI017", Exit::Input),
+        ("lie", &layer, lie, "OCI016", Exit::Input),
+        ("gone", &layer, (|path| std::fs::remove_file(path).unwrap()) as Change, "OCI015", Exit::Input),
+        ("bomb", &bomb, none, "OCI027", Exit::Refused),
+        ("cut-tar", &cut_tar, none, "OCI040", Exit::Refused),
+    ] {
+        let bench = Bench::new();
+        let layers = Layout::new(bench.path(name)).image("arm64", None, true, std::slice::from_ref(tar));
+        change(&layers[0]);
+        let error = bench.refusal(&format!("oci:{name}"), &[KERNEL]);
+        let text = error.to_string();
+        assert!(text.contains(code) && text.contains("SRC023"), "{name}: {text}");
+        assert_eq!(error.exit(), exit, "{name}: {text}");
+    }
+}
+
+#[test]
+fn hostile_entries_are_refused_by_name() {
+    let long = format!("{}x", "d/".repeat(2100));
+    let names: Vec<String> = (0..270_000).map(|number| format!("n{number}")).collect();
+    let many: Vec<Entry<'_>> = names.iter().map(|name| file(name, "")).collect();
+    for (entries, code, text) in [
+        (vec![file("/etc/passwd", "x")], "OCI030", "/etc/passwd"),
+        (vec![file("a/../../x", "x")], "OCI030", "a/../../x"),
+        (vec![(b'2', "l", "/etc", &b""[..]), file("l/passwd", "x")], "OCI034", "l/passwd"),
+        (vec![(b'1', "h", "../../etc/shadow", &b""[..])], "OCI035", "../../etc/shadow"),
+        (vec![file(&long, "x")], "OCI031", "d/d/d"),
+        (vec![file("USR/install/arm64/vmlinuz", "x"), file("Usr", "x")], "OCI038", "Usr"),
+        (many, "OCI032", "n262144"),
+    ] {
+        let bench = Bench::new();
+        Layout::new(bench.path("l")).image("arm64", None, true, &[tar(&entries)]);
+        let error = bench.refusal("oci:l", &[KERNEL]);
+        let found = error.to_string();
+        assert!(found.contains(code) && found.contains(text) && found.contains("SRC023"), "{found}");
+        assert_eq!((error.exit(), bench.blobs()), (Exit::Refused, 0));
+    }
+    // Devices and names that only case tells apart are in honest images.
+    let bench = Bench::new();
+    let honest = [(b'3', "dev/null", "", &b""[..]), file("a/X", "1"), file("a/x", "2"), file(KERNEL, "kernel")];
+    Layout::new(bench.path("l")).image("arm64", None, true, &[tar(&honest)]);
+    assert_eq!(bench.texts("oci:l", &[KERNEL]), ["kernel"]);
+}
