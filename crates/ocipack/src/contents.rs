@@ -285,3 +285,12 @@ pub(crate) fn descriptor(referrer: Digest, raw: &json::Descriptor) -> Result<Des
         ..Descriptor::new(&raw.media_type, digest, raw.size)
     })
 }
+
+/// For which machines an image is, by its configuration.
+pub(crate) fn platform_of(config: &Descriptor, source: &dyn BlobSource) -> Result<Option<Platform>, Error> {
+    let document = document_of(config, source)?;
+    let parsed: json::Config = serde_json::from_slice(&document.bytes)
+        .map_err(|error| bad(config.digest, format!("is no image configuration: {error}")))?;
+    let known = !parsed.os.is_empty() && !parsed.architecture.is_empty();
+    Ok(known.then(|| Platform { variant: parsed.variant, ..Platform::new(parsed.os, parsed.architecture) }))
+}

@@ -173,6 +173,39 @@ pub enum ErrorKind {
         /// What is wrong and what is expected.
         problem: &'static str,
     },
+    /// A tag names another image, and nobody said that it may be moved.
+    #[cfg(feature = "registry")]
+    #[error("{reference} is {there}, the image is {ours}: a tag that others may rely on is not moved")]
+    TagTaken {
+        /// The tag with its repository.
+        reference: String,
+        /// The image that was to be pushed.
+        ours: imgcore::Digest,
+        /// The image that has the tag.
+        there: imgcore::Digest,
+    },
+    /// Another push took a tag while this one went on.
+    #[cfg(feature = "registry")]
+    #[error("{reference}: another push won: this one wrote {ours}, {}", .there.map_or_else(|| "the tag is gone".to_owned(), |there| format!("there is {there}")))]
+    TagMoved {
+        /// The tag with its repository.
+        reference: String,
+        /// The image that was pushed.
+        ours: imgcore::Digest,
+        /// The image that has the tag.
+        there: Option<imgcore::Digest>,
+    },
+    /// A reference names a digest, and the image has another one.
+    #[cfg(feature = "registry")]
+    #[error("{reference} asks for {expected}, the image is {found}")]
+    OtherImage {
+        /// The reference.
+        reference: String,
+        /// The digest in it.
+        expected: imgcore::Digest,
+        /// The image's.
+        found: imgcore::Digest,
+    },
     /// A registry refused, or the way to it failed.
     #[cfg(feature = "registry")]
     #[error("{doing} {target}: {source}")]

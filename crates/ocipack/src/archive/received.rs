@@ -6,8 +6,10 @@ use imgcore::{Blob, Epoch};
 
 use super::{Archive, PlannedImage, blob_path, docker_image, index_json, text};
 use crate::{
-    BlobSource, Contents, Descriptor, Entry, Error, ErrorKind, Platform, contents::document_of, document, name,
-    read::json, tarball::Tarball,
+    BlobSource, Contents, Entry, Error, ErrorKind, Platform,
+    contents::{document_of, platform_of},
+    document, name,
+    tarball::Tarball,
 };
 
 /// How an archive names what was received.
@@ -114,18 +116,6 @@ impl Names {
     }
 }
 
-/// For which machines an image is, by its configuration.
-fn platform_of(config: &Descriptor, source: &dyn BlobSource) -> Result<Option<Platform>, Error> {
-    let document = document_of(config, source)?;
-    let parsed: json::Config = serde_json::from_slice(&document.bytes).map_err(|error| {
-        let problem = format!("is no image configuration: {error}");
-        Error::from(ErrorKind::Document { digest: config.digest, problem })
-    })?;
-    let known = !parsed.os.is_empty() && !parsed.architecture.is_empty();
-    Ok(known.then(|| Platform { variant: parsed.variant, ..Platform::new(parsed.os, parsed.architecture) }))
-}
-
-/// Nothing but what is in an archive.
 impl Archive {
     /// The document that [`root`](Self::root) describes.
     pub fn root_document(&self) -> Option<crate::Document> {

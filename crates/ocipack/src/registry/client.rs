@@ -107,6 +107,16 @@ impl Client {
         *self.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing is known that would prove who we are to the registry of a repository.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Transfer`] when a mirror is no place.
+    pub fn is_anonymous(&self, repository: &Repository) -> Result<bool, Error> {
+        let place = self.options.place(repository);
+        let place = place.map_err(|error| self.fail("asking for", &repository.to_string(), repository, error))?;
+        Ok(!self.auth.has_credential(&place))
+    }
+
     /// Media type, digest and size of what a reference names, without its bytes where the registry allows it.
     ///
     /// # Errors

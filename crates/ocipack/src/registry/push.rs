@@ -1,0 +1,249 @@
+//! A whole image to a registry: blobs, then manifests, then the index, then the tag.
+//!
+//! What is there already is not sent: every blob and document is asked for first (distribution specification, "Checking if
+//! content exists"), and a blob that the registry has in another repository is mounted. A tag that names other bytes is not
+//! moved without being told so: people and locks rely on it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use imgcore::{Blob, Digest, Progress, ReadAt as _};
+
+use super::{Client, Reference, Repository, Session, Uploaded, parallel};
+use crate::{BlobSource, Contents, Descriptor, Document, Error, ErrorKind};
+
+/// How to push.
+#[derive(Clone, Copy)]
+pub struct PushOptions<'a> {
+    /// Whether a tag that names another image may be moved.
+    pub force: bool,
+    /// What is remembered from one push to the next.
+    pub journal: &'a dyn Journal,
+}
+
+impl std::fmt::Debug for PushOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PushOptions").field("force", &self.force).finish_non_exhaustive()
+    }
+}
+
+impl Default for PushOptions<'_> {
+    fn default() -> Self {
+        Self { force: false, journal: &Forgetful }
+    }
+}
+
+/// What a push leaves for the next one: uploads that were begun, and where blobs are.
+pub trait Journal: Send + Sync {
+    /// Waits until no other process on this machine sends this blob to this repository, and keeps others out until the answer
+    /// is dropped: two that go on with one session would destroy each other's upload.
+    ///
+    /// # Errors
+    /// Whatever the medium answers, `cancelled` if the user stopped the waiting.
+    fn hold(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        progress: &dyn Progress,
+    ) -> std::io::Result<Box<dyn Send>> {
+        let _ = (repository, digest, progress);
+        Ok(Box::new(()))
+    }
+
+    /// An upload that was begun and not ended.
+    fn session(&self, repository: &Repository, digest: &Digest) -> Option<Session> {
+        let _ = (repository, digest);
+        None
+    }
+
+    /// Keeps how far an upload is, or forgets it. A failure costs a repetition and nothing else, so it is not reported.
+    fn keep(&self, repository: &Repository, digest: &Digest, session: Option<&Session>) {
+        let _ = (repository, digest, session);
+    }
+
+    /// Another repository of the same registry that has the blob.
+    fn elsewhere(&self, repository: &Repository, digest: &Digest) -> Option<Repository> {
+        let _ = (repository, digest);
+        None
+    }
+
+    /// The repository has the blob.
+    fn seen(&self, repository: &Repository, digest: &Digest) {
+        let _ = (repository, digest);
+    }
+}
+
+/// Remembers nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Forgetful;
+
+impl Journal for Forgetful {}
+
+/// What a push did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// The image by digest: what never moves.
+    pub reference: Reference,
+    /// What the tag named before: the same digest, or another one that `force` replaced.
+    pub before: Option<Digest>,
+    /// Count of blobs that were sent.
+    pub uploaded: u64,
+    /// Count of blobs that were there.
+    pub skipped: u64,
+    /// Count of blobs that the registry took from another repository.
+    pub mounted: u64,
+    /// Bytes that were sent.
+    pub bytes: u64,
+    /// Count of manifests and indexes that were sent, without the tag.
+    pub documents: u64,
+    /// Count of manifests and indexes that were there.
+    pub documents_skipped: u64,
+}
+
+impl Pushed {
+    /// Whether the registry had everything, the tag included.
+    pub fn nothing_to_do(&self) -> bool {
+        self.before == self.reference.digest() && self.uploaded == 0 && self.mounted == 0 && self.documents == 0
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    uploaded: AtomicU64,
+    skipped: AtomicU64,
+    mounted: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// Pushes `root` and everything below it, which `source` gives.
+///
+/// Before anything is sent, every document is followed and checked and every blob is looked for, so that nothing incomplete
+/// gets to the registry. The bytes of blobs are read only when they are sent, and the registry refuses those of another
+/// digest; who has the image from somebody else reads it with [`read::verify`](crate::read::verify) first.
+///
+/// # Errors
+/// [`ErrorKind::TagTaken`] before anything is sent, when the tag names another image; [`ErrorKind::TagMoved`] when another
+/// push took the tag in between; [`ErrorKind::Incomplete`] and others of [`Contents::read`]; [`ErrorKind::Transfer`].
+pub fn push(
+    client: &Client,
+    source: &dyn BlobSource,
+    root: &Document,
+    target: &Reference,
+    options: PushOptions<'_>,
+    progress: &dyn Progress,
+) -> Result<Pushed, Error> {
+    let contents = Contents::read(root.clone(), source)?;
+    let (root, ours) = (&contents.root, contents.root.digest);
+    if let Some(wanted) = target.digest().filter(|wanted| *wanted != ours) {
+        let reference = target.to_string();
+        return Err(ErrorKind::OtherImage { reference, expected: wanted, found: ours }.into());
+    }
+    let tag = target.tag().map(|tag| target.repository().with_tag(tag)).transpose()?;
+    let before = check_tag(client, tag.as_ref(), ours, options)?;
+
+    let repository = target.repository();
+    let counts = Counts::default();
+    let send = |descriptor: &Descriptor, progress: &dyn Progress| {
+        blob(client, source, repository, descriptor, options.journal, &counts, progress)
+    };
+    parallel::each(&contents.blobs, progress, &send)?;
+
+    let (mut documents, mut documents_skipped) = (0, 0);
+    for document in contents.documents.iter().chain([root]) {
+        if progress.cancelled() {
+            return Err(cancelled(target));
+        }
+        let reference = target.with_digest(document.digest);
+        if client.tag_digest(&reference)? == Some(document.digest) {
+            documents_skipped += 1;
+        } else {
+            client.put_manifest(&reference, document)?;
+            documents += 1;
+        }
+    }
+    if let Some(tag) = tag.as_ref().filter(|_| before != Some(ours)) {
+        // A long upload lies between the first look and this one.
+        check_tag(client, Some(tag), ours, options)?;
+        client.put_manifest(tag, root)?;
+        let there = client.tag_digest(tag)?;
+        if there != Some(ours) {
+            return Err(ErrorKind::TagMoved { reference: tag.to_string(), ours, there }.into());
+        }
+    }
+    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    Ok(Pushed {
+        reference: target.with_digest(ours),
+        before,
+        uploaded: count(&counts.uploaded),
+        skipped: count(&counts.skipped),
+        mounted: count(&counts.mounted),
+        bytes: count(&counts.bytes),
+        documents,
+        documents_skipped,
+    })
+}
+
+/// What the tag names, unless that forbids the push.
+fn check_tag(
+    client: &Client,
+    tag: Option<&Reference>,
+    ours: Digest,
+    options: PushOptions<'_>,
+) -> Result<Option<Digest>, Error> {
+    let Some(tag) = tag else { return Ok(None) };
+    match client.tag_digest(tag)? {
+        Some(there) if there != ours && !options.force => {
+            Err(ErrorKind::TagTaken { reference: tag.to_string(), ours, there }.into())
+        }
+        there => Ok(there),
+    }
+}
+
+fn blob(
+    client: &Client,
+    source: &dyn BlobSource,
+    repository: &Repository,
+    descriptor: &Descriptor,
+    journal: &dyn Journal,
+    counts: &Counts,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let digest = descriptor.digest;
+    let failed = |source| {
+        let label = digest.to_string();
+        Error::from(ErrorKind::Read { path: label.clone(), label, source })
+    };
+    let _held = journal.hold(repository, &digest, progress).map_err(failed)?;
+    if client.has_blob(repository, &digest)? {
+        counts.skipped.fetch_add(1, Ordering::Relaxed);
+        journal.keep(repository, &digest, None);
+        journal.seen(repository, &digest);
+        return Ok(());
+    }
+    let data = source.blob(&digest).map_err(failed)?.ok_or(ErrorKind::Incomplete { digest })?;
+    let blob = Blob::new(short(&digest), std::sync::Arc::new(data), Some(digest));
+    let from = journal.elsewhere(repository, &digest);
+    let resume = journal.session(repository, &digest);
+    let mut keep = |session: Option<&Session>| journal.keep(repository, &digest, session);
+    let uploaded = client.upload(repository, &blob, from.as_ref(), resume.as_ref(), &mut keep, progress)?;
+    let counter = match uploaded {
+        Uploaded::Mounted => &counts.mounted,
+        Uploaded::Sent { resumed } => {
+            counts.bytes.fetch_add(blob.size().saturating_sub(resumed), Ordering::Relaxed);
+            &counts.uploaded
+        }
+    };
+    counter.fetch_add(1, Ordering::Relaxed);
+    journal.keep(repository, &digest, None);
+    journal.seen(repository, &digest);
+    Ok(())
+}
+
+/// What progress calls a blob.
+pub(super) fn short(digest: &Digest) -> String {
+    digest.to_string().chars().take(19).collect()
+}
+
+fn cancelled(target: &Reference) -> Error {
+    let source = transfer::ErrorKind::Cancelled.into();
+    ErrorKind::Transfer { doing: "pushing", target: target.to_string(), source }.into()
+}
