@@ -141,14 +141,14 @@ impl Engine {
                 .pool_idle_timeout(Duration::from_secs(30))
         };
         let merged = builder().tls_certs_merge(certificates.clone()).build();
-        let (client, roots) = match merged {
-            Ok(client) => (client, Roots::Platform),
+        let (client, roots) = if let Ok(client) = merged {
+            (client, Roots::Platform)
+        } else {
             // A machine without certificates of its own, such as a bare container.
-            Err(_) => {
-                let roots = if certificates.is_empty() { Roots::Nobody } else { Roots::Given };
-                let only = builder().tls_certs_only(certificates).build();
-                (only.map_err(|error| setup("TLS", classify::deepest(&error)))?, roots)
-            }
+            let roots = if certificates.is_empty() { Roots::Nobody } else { Roots::Given };
+            let only = builder().tls_certs_only(certificates).build();
+            let what = if roots == Roots::Given { "the CA file" } else { "TLS" };
+            (only.map_err(|error| setup(what, classify::deepest(&error)))?, roots)
         };
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("transfer").enable_all().build();
         let runtime = runtime.map_err(|error| setup("a worker thread", error.to_string()))?;

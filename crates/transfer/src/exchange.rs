@@ -46,6 +46,7 @@ impl Net {
     ///
     /// # Errors
     /// When there is no answer.
+    #[allow(clippy::needless_pass_by_value, reason = "a request is used up by its exchange")]
     pub fn exchange(&self, request: Request, access: &dyn Access) -> Result<Response, Error> {
         self.exchange_within(&request, access, &mut Budget::new(&self.policy))
     }

@@ -34,8 +34,8 @@ impl Default for Policy {
             tries: 5,
             base: Duration::from_millis(500),
             cap: Duration::from_secs(15),
-            longest_wait: Duration::from_secs(600),
-            patience: Duration::from_secs(60),
+            longest_wait: Duration::from_mins(10),
+            patience: Duration::from_mins(1),
         }
     }
 }
