@@ -40,7 +40,8 @@ pub struct EngineOptions {
     pub answer_to_body: Duration,
     /// The longest time without a byte, while a body is received or sent.
     pub idle: Duration,
-    /// The least bytes a second, over each stretch of [`idle`](Self::idle) that is spent waiting for the network.
+    /// The least bytes a second in both directions, over each stretch of [`idle`](Self::idle) that is spent waiting for
+    /// the network.
     pub slowest: u64,
     /// Whether the user asked to stop.
     pub cancel: Cancel,
@@ -53,8 +54,8 @@ impl Default for EngineOptions {
             ca_file: None,
             user_agent: concat!("transfer/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect: Duration::from_secs(20),
-            answer: Duration::from_secs(25),
-            answer_to_body: Duration::from_secs(50),
+            answer: Duration::from_secs(24),
+            answer_to_body: Duration::from_secs(40),
             idle: Duration::from_secs(30),
             slowest: 1024,
             cancel: Arc::new(|| false),
@@ -172,7 +173,7 @@ impl Transport for Engine {
         if (options.cancel)() {
             return Err(ErrorKind::Cancelled.into());
         }
-        let Some(runtime) = &self.inner.runtime.0 else { return Err(ErrorKind::Cancelled.into()) };
+        let Some(runtime) = &self.inner.runtime.0 else { return Err(ended()) };
 
         let (head_to, head_from) = mpsc::sync_channel(1);
         let (incoming, outlet) = receive::pipe();
@@ -204,7 +205,7 @@ impl Transport for Engine {
                     return Err(ErrorKind::Cancelled.into());
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(ErrorKind::Cancelled.into()),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(ended()),
             }
         };
         outlet.keep(Arc::clone(&self.inner));
@@ -214,6 +215,11 @@ impl Transport for Engine {
     fn may_be_plain(&self, url: &Url) -> bool {
         host_is_listed(url, &self.inner.options.plain_http)
     }
+}
+
+fn ended() -> Error {
+    ErrorKind::Setup { what: "the worker of the network".to_owned(), problem: "ended without an answer".to_owned() }
+        .into()
 }
 
 /// Sends and waits for the head, watching that both go on.
@@ -255,7 +261,7 @@ async fn exchange(
         } else if let Some(finished) = watch.finished() {
             Some(finished).filter(|waited| *waited > options.answer_to_body)
         } else {
-            Some(watch.stalled()).filter(|waited| *waited > options.idle)
+            watch.too_slow(options.idle, options.slowest)
         };
         if let Some(waited) = waited {
             return Err(ErrorKind::Timeout { host: at, waited }.into());

@@ -6,7 +6,8 @@ use http::{Method, StatusCode, header};
 use url::Url;
 
 use crate::{
-    Access, Body, Budget, Error, ErrorKind, Pace, Policy, Request, Response, Secret, Trail, Transport, address,
+    Access, Body, Budget, Error, ErrorKind, Pace, Policy, RateLimit, Request, Response, Secret, Trail, Transport,
+    address,
     explain::explain,
     fields::retry_after_of,
     host, is_transient,
@@ -182,7 +183,13 @@ pub fn check(mut response: Response, url: &Url) -> Result<Response, Error> {
     let at = response.trail.url.as_ref().unwrap_or(url);
     let status = response.status.as_u16();
     let retry_after = retry_after_of(&response.headers, None);
+    let rate = RateLimit::of(&response.headers).filter(|rate| rate.remaining == 0);
+    if let Some(rate) = rate.filter(|_| status == 429 && message.is_empty()) {
+        message = rate.to_string();
+    }
     Err(match status {
+        // GitHub says 403 when the limit is reached ("Rate limits for the REST API").
+        403 if rate.is_some() => ErrorKind::RateLimited { host: host(at), message, retry_after },
         401 | 403 => {
             let with_credentials = response.trail.with_credentials();
             ErrorKind::Refused { host: host(at), status, message, with_credentials }

@@ -152,7 +152,7 @@ mod tests {
                 "incorrect username or password",
             ),
             (json, r#"{"error":"invalid_grant","error_description":"expired"}"#, "expired"),
-            (json, r#"[1,2]"#, ""),
+            (json, "[1,2]", ""),
             (json, "", ""),
             ("text/plain", "\r\n\u{7}no\u{202e}pe\r\nmore", "nope"),
             ("text/html", "<html><head><TITLE lang=x>502 Bad Gateway</title>", "502 Bad Gateway"),

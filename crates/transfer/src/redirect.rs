@@ -46,6 +46,17 @@ impl Way {
 
 /// The address in `Location`, which may be relative to `here`, without its fragment.
 ///
+/// ```
+/// use transfer::{HeaderMap, HeaderValue, Response, StatusCode, header, location};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert(header::LOCATION, HeaderValue::from_static("../b?c"));
+/// let answer = Response::new(StatusCode::ACCEPTED, headers, std::io::empty());
+/// let next = location(&answer, &"https://registry.example/v2/uploads/a".parse()?)?;
+/// assert_eq!(next.map(|url| url.to_string()).as_deref(), Some("https://registry.example/v2/b?c"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// [`ErrorKind::Address`] when it is none of the web or names a user.
 pub fn location(response: &Response, here: &Url) -> Result<Option<Url>, Error> {

@@ -35,12 +35,24 @@ impl Default for Policy {
             base: Duration::from_millis(500),
             cap: Duration::from_secs(15),
             longest_wait: Duration::from_mins(10),
-            patience: Duration::from_mins(1),
+            patience: Duration::from_secs(50),
         }
     }
 }
 
 /// What is left of the tries of one transfer.
+///
+/// ```
+/// use std::time::Duration;
+/// use transfer::{Budget, Policy, RealPace};
+///
+/// let policy = Policy { tries: 2, base: Duration::from_millis(2), ..Policy::default() };
+/// let mut budget = Budget::new(&policy);
+/// let took = Duration::from_millis(30);
+/// assert!(budget.again(&RealPace::quiet(), took, None, "registry.example: status 503")?);
+/// assert!(!budget.again(&RealPace::quiet(), took, None, "registry.example: status 503")?);
+/// # Ok::<(), transfer::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Budget {
     policy: Policy,

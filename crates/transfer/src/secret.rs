@@ -2,7 +2,13 @@
 
 use std::fmt;
 
-/// A password or token. Its `Debug` hides it, and it has no `Display`.
+/// A password or token.
+///
+/// ```
+/// assert_eq!(format!("{:?}", transfer::Secret::new("sesame")), "Secret(…)");
+/// ```
+///
+/// Its `Debug` hides it, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

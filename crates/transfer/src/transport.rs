@@ -6,9 +6,29 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use imgcore::Blob;
 use url::Url;
 
-use crate::{Error, Secret};
+use crate::{Error, Secret, shown};
 
 /// Sends requests.
+///
+/// What speaks HTTP is [`Engine`](crate::Engine); tests answer out of memory.
+///
+/// ```
+/// use transfer::{Error, HeaderMap, Method, Request, Response, StatusCode, Transport};
+///
+/// struct Echo;
+///
+/// impl Transport for Echo {
+///     fn send(&self, request: Request) -> Result<Response, Error> {
+///         let path = request.url.path().as_bytes().to_vec();
+///         Ok(Response::new(StatusCode::OK, HeaderMap::new(), std::io::Cursor::new(path)))
+///     }
+/// }
+///
+/// let url: transfer::Url = "https://registry.example/v2/".parse()?;
+/// let answer = Echo.send(Request::new(Method::GET, url.clone()))?;
+/// assert_eq!(answer.read(&url, 100)?, b"/v2/");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Transport: Send + Sync {
     /// Sends one request and returns as soon as the head of the answer is there. Any status is an answer. Follows no
     /// redirect, repeats nothing, adds no credential.
@@ -35,7 +55,7 @@ impl<T: Transport + ?Sized> Transport for std::sync::Arc<T> {
 }
 
 /// A request.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Request {
     /// Method.
     pub method: Method,
@@ -65,6 +85,12 @@ impl Request {
     pub fn body(mut self, body: Body) -> Self {
         self.body = body;
         self
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {:?}", self.method, shown(&self.url), self.headers)
     }
 }
 
@@ -107,7 +133,7 @@ impl Response {
         let within = (&mut self.body).take(limit.saturating_add(1)).read_to_end(&mut bytes);
         within.map_err(|error| Error::from_body(error, url))?;
         if bytes.len() as u64 > limit {
-            return Err(crate::ErrorKind::TooLarge { url: crate::shown(url), limit }.into());
+            return Err(crate::ErrorKind::TooLarge { url: shown(url), limit }.into());
         }
         Ok(bytes)
     }
@@ -119,7 +145,7 @@ impl Response {
 }
 
 /// Where an answer came from.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Trail {
     /// The address that gave the answer, behind all redirects. A relative `Location` counts from here.
     pub url: Option<Url>,
@@ -131,6 +157,13 @@ impl Trail {
     /// Whether a credential was sent with the request.
     pub fn with_credentials(&self) -> bool {
         self.credential.is_some()
+    }
+}
+
+impl fmt::Debug for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.as_ref().map(shown);
+        f.debug_struct("Trail").field("url", &url).field("credential", &self.credential).finish()
     }
 }
 

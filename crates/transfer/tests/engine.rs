@@ -5,7 +5,7 @@
 mod common;
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +15,7 @@ use std::{
 };
 
 use common::{Server, engine, get, options};
-use imgcore::Blob;
+use imgcore::{Blob, ReadAt};
 use transfer::{Body, Engine, EngineOptions, ErrorKind, HeaderValue, Method, Request, Transport as _, header};
 
 #[test]
@@ -26,7 +26,7 @@ fn a_request_arrives_as_it_was_meant() {
         stream.write_all(&body).is_ok()
     });
     let engine = engine();
-    let bytes: Vec<u8> = (0..1_000_000_u32).map(|i| (i / 251) as u8).collect();
+    let bytes: Vec<u8> = (0..1_000_000_u32).map(|i| (i / 251).to_le_bytes()[0]).collect();
     for (method, body, length) in [
         (Method::GET, Body::Empty, None),
         (Method::DELETE, Body::Empty, None),
@@ -98,6 +98,71 @@ fn silence_ends_in_time() {
     let error = engine().send(Request::new(Method::PUT, server.url("/")).body(Body::Blob(blob))).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Timeout { .. }), "{error}");
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_server_that_sips_is_too_slow() {
+    let server = Server::start(|_, stream| {
+        let mut drop = [0; 64];
+        while stream.read(&mut drop).is_ok_and(|count| count > 0) {
+            thread::sleep(Duration::from_millis(20));
+        }
+        false
+    });
+    let start = Instant::now();
+    let blob = Blob::from_bytes("layer", vec![7; 64 << 20]);
+    let error = engine().send(Request::new(Method::PUT, server.url("/")).body(Body::Blob(blob))).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Timeout { .. }), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+}
+
+/// Says nothing for longer than the idle time, then gives its bytes.
+struct Lazy;
+
+impl ReadAt for Lazy {
+    fn size(&self) -> u64 {
+        1_000_000
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if offset == 0 {
+            thread::sleep(Duration::from_millis(1200));
+        }
+        buffer.fill(1);
+        Ok(buffer.len())
+    }
+}
+
+/// Breaks in the middle.
+struct Broken;
+
+impl ReadAt for Broken {
+    fn size(&self) -> u64 {
+        10_000_000
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if offset > 5_000_000 { Err(io::Error::other("bad sector")) } else { Ok(buffer.len()) }
+    }
+}
+
+#[test]
+fn what_is_sent_may_be_slow_and_may_break() {
+    let server = Server::start(|heard, stream| {
+        let mut left: u64 = heard.header("content-length").unwrap().parse().unwrap();
+        let mut sink = vec![0; 1 << 16];
+        while left > 0 {
+            match stream.read(&mut sink) {
+                Ok(count @ 1..) => left -= count as u64,
+                _ => return false,
+            }
+        }
+        stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").is_ok()
+    });
+    let put = |blob| engine().send(Request::new(Method::PUT, server.url("/")).body(Body::Blob(blob)));
+    assert_eq!(put(Blob::new("lazy", Arc::new(Lazy), None)).unwrap().status, 201);
+    let error = put(Blob::new("a broken disk", Arc::new(Broken), None)).unwrap_err();
+    assert_eq!(error.to_string(), "reading a broken disk: bad sector");
 }
 
 #[test]

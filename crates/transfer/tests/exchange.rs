@@ -310,6 +310,15 @@ fn refusals_say_what_the_server_says_and_no_secret() {
         (reply(206), None),
         (reply(401), Some("Refused: a.example: 401: access refused")),
         (reply(403).body(denied), Some("Refused: a.example: 403: access refused: no: …[31m")),
+        (
+            reply(403).with("x-ratelimit-remaining", "0").with("x-ratelimit-limit", "60").body("wait"),
+            Some("RateLimited: a.example: too many requests: wait"),
+        ),
+        (reply(403).with("x-ratelimit-remaining", "1"), Some("Refused: a.example: 403: access refused")),
+        (
+            reply(429).with("ratelimit-remaining", "0;w=21600").with("ratelimit-limit", "100;w=21600"),
+            Some("RateLimited: a.example: too many requests: 0 of 100 requests left, in each 6 h"),
+        ),
         (reply(404).body("<html><title>Nope"), Some("NotFound: https://a.example/v2/x: not found")),
         (reply(410).body("gone\n"), Some("NotFound: https://a.example/v2/x: not found: gone")),
         (reply(429).body("slow down"), Some("RateLimited: a.example: too many requests: slow down")),

@@ -100,7 +100,7 @@ fn a_chunked_file_that_is_cut_anywhere_arrives_whole() {
 
 /// One megabyte, so that more than one piece is under way.
 fn large() -> &'static [u8] {
-    let bytes: Vec<u8> = (0..1_000_003_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let bytes: Vec<u8> = (0..1_000_003_u32).map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
     bytes.leak()
 }
 

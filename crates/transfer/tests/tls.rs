@@ -276,7 +276,7 @@ async fn answer(request: http::Request<h2::RecvStream>, mut respond: h2::server:
 }
 
 fn file() -> Vec<u8> {
-    (0..1_000_003_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    (0..1_000_003_u32).map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect()
 }
 
 #[test]

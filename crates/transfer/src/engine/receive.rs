@@ -46,7 +46,7 @@ impl Incoming {
             let Ok(permit) = self.room.acquire().await else { return };
             permit.forget();
             let start = Instant::now();
-            let piece = match tokio::time::timeout(speed.idle, answer.chunk()).await {
+            let piece = match tokio::time::timeout(guard.left(speed), answer.chunk()).await {
                 Err(_) => Err(ErrorKind::Timeout { host: host(url), waited: speed.idle }.into()),
                 Ok(Err(error)) => Err(classify::broken(&error, &host(url))),
                 Ok(Ok(None)) => Ok(None),
@@ -71,6 +71,12 @@ struct Guard {
 }
 
 impl Guard {
+    /// How long the next piece may take: a window that is not yet filled ends on time.
+    fn left(&self, speed: Speed) -> Duration {
+        let least = u128::from(speed.slowest) * speed.idle.as_millis() / 1000;
+        if u128::from(self.bytes) < least { speed.idle.saturating_sub(self.waited) } else { speed.idle }
+    }
+
     /// How long it was too slow, if it was.
     fn slow(&mut self, waited: Duration, bytes: usize, speed: Speed) -> Option<Duration> {
         self.waited += waited;
@@ -166,6 +172,7 @@ mod tests {
         assert!((0..600).all(|_| guard.slow(second, 1025, speed).is_none()));
         let mut guard = Guard::default();
         assert!(guard.slow(second * 29, 0, speed).is_none());
+        assert_eq!(guard.left(speed), second);
         assert!(guard.slow(second, 100_000, speed).is_none());
     }
 }

@@ -38,13 +38,23 @@ struct State {
     finished: Option<Instant>,
     /// The network waits for the blob.
     hungry: bool,
+    /// Bytes taken since the present window of time began, and how much of it was spent waiting for the network.
+    taken: u64,
+    waited: Duration,
     /// Why the blob could not be read.
     failure: Option<(String, io::Error)>,
 }
 
 impl Watch {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(State { moved: Instant::now(), finished: None, hungry: false, failure: None }))
+        Self(Mutex::new(State {
+            moved: Instant::now(),
+            finished: None,
+            hungry: false,
+            taken: 0,
+            waited: Duration::ZERO,
+            failure: None,
+        }))
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -56,9 +66,19 @@ impl Watch {
         self.with(|state| state.finished.map(|finished| finished.elapsed()))
     }
 
-    /// How long the network has not taken what is there.
-    pub(super) fn stalled(&self) -> Duration {
-        self.with(|state| if state.hungry { Duration::ZERO } else { state.moved.elapsed() })
+    /// How long the network has taken nothing, or too little of what is there, if that is too long.
+    pub(super) fn too_slow(&self, idle: Duration, slowest: u64) -> Option<Duration> {
+        self.with(|state| {
+            let stalled = if state.hungry { Duration::ZERO } else { state.moved.elapsed() };
+            if stalled > idle {
+                return Some(stalled);
+            }
+            if state.waited < idle {
+                return None;
+            }
+            let (taken, waited) = (std::mem::take(&mut state.taken), std::mem::take(&mut state.waited));
+            (u128::from(taken) < u128::from(slowest) * waited.as_millis() / 1000).then_some(waited)
+        })
     }
 
     pub(super) fn failure(&self) -> Option<(String, io::Error)> {
@@ -157,7 +177,12 @@ impl HttpBody for Upload {
         this.left = this.left.saturating_sub(length as u64);
         this.unlooked += length;
         this.watch.with(|state| {
-            (state.moved, state.hungry) = (Instant::now(), false);
+            let now = Instant::now();
+            if !state.hungry {
+                state.waited += now.duration_since(state.moved);
+            }
+            state.taken += length as u64;
+            (state.moved, state.hungry) = (now, false);
             if this.left == 0 {
                 state.finished = Some(state.moved);
             }
