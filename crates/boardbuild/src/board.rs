@@ -1,9 +1,11 @@
 //! Board files: what one board needs in front of and inside its image. A new board is a new file, never new code.
 
 mod correction;
+mod folder;
 mod origin;
 
 pub use correction::{Corrected, Correction};
+pub use folder::{FILES, files, find, names};
 pub use origin::{Apt, ByteRange, Origin};
 
 use std::{
@@ -511,49 +513,6 @@ fn wrong_spi(spi: &Spi, boot: &BTreeMap<String, Scenario>) -> Vec<(String, &'sta
         wrong.push((message, "leave it out for `spi_boot`, which the overlays of sbc-rockchip take"));
     }
     wrong
-}
-
-/// Finds a board: a name in `boards`, or the path of a board file anywhere.
-///
-/// # Errors
-/// [`Exit::Usage`] with the nearest known name, or as [`Board::read`].
-pub fn find(boards: &Path, name: &str) -> Result<Board> {
-    let as_path = Path::new(name);
-    if as_path.extension().is_some_and(|extension| extension == "toml") || name.contains(['/', '\\']) {
-        if !as_path.is_file() {
-            return Err(Error::usage(format!("no board file at this path: {name}"))
-                .or_help("give the path of a board file, or a name that `cargo xtask boards` lists"));
-        }
-        return Board::read(as_path);
-    }
-    let path = boards.join(format!("{name}.toml"));
-    if path.is_file() && name != "defaults" {
-        return Board::read(&path);
-    }
-    let known = names(boards)?;
-    let help = nearest(name, known.iter().map(String::as_str)).map_or_else(
-        || format!("known boards: {}", known.join(", ")),
-        |near| format!("did you mean {near}? `cargo xtask boards` lists all"),
-    );
-    Err(Error::new(Exit::Usage, imgcore::Finding::error("BRD004", format!("unknown board: {name}")).help(help)))
-}
-
-/// The names of all boards in a folder, sorted.
-///
-/// # Errors
-/// [`Exit::Io`] with the path.
-pub fn names(boards: &Path) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(boards)? {
-        let name = entry?.file_name();
-        if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".toml"))
-            && name != "defaults"
-        {
-            names.push(name.to_owned());
-        }
-    }
-    names.sort();
-    Ok(names)
 }
 
 #[cfg(test)]

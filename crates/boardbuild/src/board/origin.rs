@@ -81,14 +81,16 @@ fn arch() -> String {
 pub struct ByteRange {
     /// First byte.
     pub offset: u64,
-    /// Count of bytes.
-    pub length: u64,
+    /// Count of bytes; to the end of the file if missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<u64>,
 }
 
 impl ByteRange {
-    /// The byte behind the last, if that can be said in 64 bits.
-    pub fn end(&self) -> Option<u64> {
-        self.offset.checked_add(self.length)
+    /// The bytes that are meant of a file of `size` bytes; `None` if the file is too short to have them all, or any.
+    pub fn within(&self, size: u64) -> Option<std::ops::Range<u64>> {
+        let end = self.length.map_or(Some(size), |length| self.offset.checked_add(length))?;
+        (self.offset < end && end <= size).then_some(self.offset..end)
     }
 }
 
@@ -108,7 +110,10 @@ impl Origin {
             place = format!("{member} of {place}");
         }
         if let Some(ByteRange { offset, length }) = self.range.filter(|_| !place.is_empty()) {
-            place = format!("{length} bytes at {offset} of {place}");
+            place = match length {
+                Some(length) => format!("{length} bytes at {offset} of {place}"),
+                None => format!("the bytes from {offset} of {place}"),
+            };
         }
         place
     }
@@ -134,8 +139,11 @@ impl Origin {
         self.path.is_some() || self.url.is_some() || self.image.is_some() || self.apt.is_some()
     }
 
-    /// The file's own name, `FILE` when nobody publishes it.
+    /// The file's own name, `FILE` when nobody publishes it as a file.
     pub fn file_name(&self) -> &str {
+        if self.range.is_some() {
+            return "FILE";
+        }
         let path = self.member.as_ref().or(self.path.as_ref()).or(self.url.as_ref()).or(self.file.as_ref());
         path.and_then(|path| path.rsplit('/').next()).filter(|name| !name.is_empty()).unwrap_or("FILE")
     }
@@ -224,10 +232,12 @@ impl Origin {
             return Some((format!("has no platform: {platform:?}"), "write `linux/arm64`, or leave it out"));
         }
         if let Some(range) = &self.range
-            && (range.length == 0 || range.end().is_none())
+            && let Some(length) = range.length
+            && (length == 0 || range.offset.checked_add(length).is_none())
         {
-            let wrong = format!("has a range of no bytes: offset {}, length {}", range.offset, range.length);
-            return Some((wrong, "`range = { offset = 32768, length = 4161536 }`, in bytes"));
+            let wrong = format!("has a range of no bytes: offset {}, length {length}", range.offset);
+            let help = "`range = { offset = 32768, length = 4161536 }`, in bytes; without `length` to the end";
+            return Some((wrong, help));
         }
         if self.size == Some(0) {
             return Some(("has the size 0".to_owned(), "give the size in bytes, or leave it out"));

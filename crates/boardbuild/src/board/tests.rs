@@ -50,6 +50,39 @@ fn wrong_files_say_where_and_what() {
         ("name = \"b\"\n[sources.x]\npath = \"p\"\nurl = \"u\"", "not several"),
         ("name = \"b\"\n[sources.x]\nimage = \"i\"", "needs `image` and `file` together"),
         ("name = \"b\"\n[sources.x]\nnote = \"n\"\nfile = \"f\"", "needs `image` and `file` together"),
+        ("name = \"b\"\n[sources.\"../x\"]\nnote = \"n\"", "no name of an input"),
+        ("name = \"b\"\n[sources.x]\nnote = \"n\"\nmember = \"f\"", "has `member` without"),
+        ("name = \"b\"\n[sources.x]\nnote = \"n\"\nrange = { offset = 1 }", "has `range` without"),
+        ("name = \"b\"\n[sources.x]\npath = \"p\"\nmirrors = [\"https://h/x\"]", "has `mirrors` without `url`"),
+        ("name = \"b\"\n[sources.x]\npath = \"p\"\nplatform = \"linux/arm64\"", "has `platform` without `image`"),
+        ("name = \"b\"\n[sources.x]\npath = \" \"", "empty `path`"),
+        ("name = \"b\"\n[sources.x]\nurl = \"h/x\"", "cannot be read"),
+        ("name = \"b\"\n[sources.x]\nurl = \"ftp://h/x\"", "neither https nor http"),
+        ("name = \"b\"\n[sources.x]\nurl = \"https://a:b@h/x\"", "holds credentials"),
+        ("name = \"b\"\n[sources.x]\nurl = \"https://h/x#y\"", "holds a fragment"),
+        ("name = \"b\"\n[sources.x]\nurl = \"https://h/x\"\nmirrors = [\"https://h/ x\"]", "holds white space"),
+        ("name = \"b\"\n[sources.x]\nurl = \"https://h/x\"\nmirors = []", "did you mean `mirrors`?"),
+        ("name = \"b\"\n[sources.x]\nurl = \"https://h/x\"\nmember = \"../x\"", "holds empty parts"),
+        ("name = \"b\"\n[sources.x]\nurl = \"https://h/x\"\nmember = \"/x\"", "not the relative path of a file"),
+        ("name = \"b\"\n[sources.x]\nurl = \"https://h/x\"\nmember = \"a/*b*\"", "two `*` in one segment"),
+        ("name = \"b\"\n[sources.x]\nurl = \"https://h/x\"\nrange = { offset = 1, length = 0 }", "a range of no bytes"),
+        ("name = \"b\"\n[sources.x]\nurl = \"https://h/x\"\nrange = { ofset = 1 }", "did you mean `offset`?"),
+        ("name = \"b\"\n[sources.x]\nimage = \"https://h/i\"\nfile = \"f\"", "an `image` with a scheme"),
+        ("name = \"b\"\n[sources.x]\nimage = \"h/i:t\"\nfile = \"a/*\"", "a `*` in `file`"),
+        ("name = \"b\"\n[sources.x]\nimage = \"h/i:t\"\nfile = \"f\"\nplatform = \"arm64\"", "has no platform"),
+        ("name = \"b\"\n[sources.x]\nurl = \"https://h/x\"\nlicence = \"\"", "empty `licence`"),
+        (
+            "name = \"b\"\n[sources.x]\nmember = \"m\"\napt = { url = \"https://h\", suite = \"s\", package = \"P\" }",
+            "`apt.package` that is no name",
+        ),
+        (
+            "name = \"b\"\n[sources.x]\nmember = \"m\"\napt = { url = \"https://h\", suite = \"../s\", package = \"p\" }",
+            "`apt.suite` that is no name",
+        ),
+        (
+            "name = \"b\"\n[sources.x]\napt = { url = \"https://h\", suite = \"s\", package = \"p\" }",
+            "`apt` without `member`",
+        ),
         ("name = \"b\"\nnotes = [\"../x\"]", "no name of a note"),
         ("name = \"b\"\nrevisions = [{ name = \"V1\" }, { name = \"V1\" }]", "empty or there twice"),
         ("name = \"b\"\nrevisions = [{ nam = \"V1\" }]", "did you mean `name`?"),
@@ -117,11 +150,31 @@ fn a_correction_must_say_what_the_file_says_and_is_reported() {
 fn an_origin_says_its_place_and_its_file_in_words() {
     let board = parse(
         "name = \"b\"\n[sources]\na = { path = \"x/y.img\" }\nb = { url = \"https://h/z.bin\" }\nc = { image = \"i:1\", file = \
-         \"artifacts/u.bin\" }\nd = { note = \"build it\" }\n",
+         \"artifacts/u.bin\" }\nd = { note = \"build it\" }\ne = { url = \"https://h/p.deb\", member = \"a/u-*.img\", range = { \
+         offset = 4, length = 2 } }\nf = { apt = { url = \"https://h/\", suite = \"s\", package = \"p\" }, member = \"a/b.dtb\", \
+         range = { offset = 7 } }\n",
     )
     .unwrap();
     let said: Vec<_> = board.sources.values().map(|origin| (origin.place(), origin.file_name().to_owned())).collect();
-    let expected =
-        [("x/y.img", "y.img"), ("https://h/z.bin", "z.bin"), ("artifacts/u.bin of i:1", "u.bin"), ("", "FILE")];
+    let expected = [
+        ("x/y.img", "y.img"),
+        ("https://h/z.bin", "z.bin"),
+        ("artifacts/u.bin of i:1", "u.bin"),
+        ("", "FILE"),
+        ("2 bytes at 4 of a/u-*.img of https://h/p.deb", "FILE"),
+        ("the bytes from 7 of a/b.dtb of package p (arm64) of https://h s main", "FILE"),
+    ];
     assert_eq!(said, expected.map(|(place, file)| (place.to_owned(), file.to_owned())));
+}
+
+#[test]
+fn a_range_lies_within_its_file_or_is_none() {
+    let range = |offset, length| ByteRange { offset, length };
+    assert_eq!(range(2, Some(3)).within(5), Some(2..5));
+    assert_eq!(range(2, None).within(5), Some(2..5));
+    for (range, size) in
+        [(range(2, Some(3)), 4), (range(5, None), 5), (range(1, Some(u64::MAX)), 5), (range(0, Some(0)), 5)]
+    {
+        assert_eq!(range.within(size), None, "{range:?}");
+    }
 }
