@@ -1,12 +1,14 @@
 //! The pages of `docs/boards/`: one a board, made of its file, with the notes that people wrote.
 
+mod inputs;
+
 use std::{fmt::Write as _, path::PathBuf};
 
 use fs_err as fs;
 use imgcore::{ByteSize, Finding};
 
 use crate::{
-    board::{self, Board, Origin, SECTOR, Scenario},
+    board::{self, Board, SECTOR, Scenario},
     body::Target,
     error::{Error, Exit, Result},
     home::Home,
@@ -68,7 +70,7 @@ fn page(board: &Board, lock: &Lock, target: &Target) -> String {
         board.name
     );
     identity(&mut text, board);
-    inputs(&mut text, board);
+    inputs::write(&mut text, board, lock);
     let _ = writeln!(text, "## Boot chain\n");
     let default = board.scenario(None).ok().flatten().map(|(name, _)| name);
     let mut scenarios: Vec<_> = board.boot.iter().collect();
@@ -115,41 +117,6 @@ fn identity(text: &mut String, board: &Board) {
     if let Some(notice) = &board.notice {
         let _ = writeln!(text, "**{notice}**\n");
     }
-}
-
-/// The command that builds the default scenario, and where its inputs are.
-fn inputs(text: &mut String, board: &Board) {
-    let scenario = board.scenario(None).ok().flatten();
-    let mut roles: Vec<&str> = Vec::new();
-    for file in scenario.iter().flat_map(|(_, scenario)| &scenario.files) {
-        roles.push(&file.source);
-    }
-    roles.extend(board.dtb.iter().map(|dtb| dtb.source.as_str()));
-    let here = |role: &&str| board.sources.get(*role).is_some_and(|origin| origin.path.is_some());
-    let mut command = format!("cargo xtask image {}", board.name);
-    for role in roles.iter().filter(|role| !here(role)) {
-        let file = board.sources.get(*role).map_or("FILE", Origin::file_name);
-        let _ = write!(command, " \\\n    --source {role}={file}");
-    }
-    let _ = writeln!(text, "## Build\n\n```sh\n{command}\n```\n");
-    if board.sources.is_empty() {
-        return;
-    }
-    let _ = writeln!(text, "| Input | Where it is |\n|---|---|");
-    for (role, origin) in &board.sources {
-        let place = match (&origin.path, &origin.url, &origin.image) {
-            (Some(path), ..) => code(path),
-            (None, Some(url), _) => format!("<{url}>"),
-            (None, None, Some(image)) => {
-                format!("{} of the image {}", code(origin.file.as_deref().unwrap_or_default()), code(image))
-            }
-            (None, None, None) => String::new(),
-        };
-        let parts = [place, origin.note.clone().unwrap_or_default()];
-        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        let _ = writeln!(text, "| `{role}` | {} |", parts.join(". "));
-    }
-    text.push('\n');
 }
 
 fn chain(text: &mut String, board: &Board, name: &str, scenario: &Scenario) {

@@ -131,6 +131,7 @@ fn board() -> Value {
         "size": count(),
         "scenario": nullable(&string()),
         "layout": list(&range()),
+        "inputs": list(&object(&json!({ "role": string(), "place": string(), "bytes": string() }))),
         "installer": nullable(&installer),
     }))
 }

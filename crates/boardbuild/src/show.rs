@@ -6,7 +6,7 @@ use imgcore::{ByteSize, Layout, Report};
 use rawimg::gpt;
 
 use crate::{
-    board::{self, Board, SECTOR, Scenario},
+    board::{self, Board, Origin, SECTOR, Scenario},
     body::Target,
     draw::draw,
     error::Result,
@@ -82,6 +82,13 @@ pub fn show(home: &Home, name: &str, talos: Option<&str>, boot: Option<&str>) ->
     line("boot loader", target.bootloader.name());
     line("image size", &format!("{} bytes", target.size));
 
+    let inputs = inputs(&board, &lock);
+    if !inputs.is_empty() {
+        let _ = writeln!(text, "\ninputs:");
+        for Source { role, place, bytes } in &inputs {
+            let _ = writeln!(text, "  {role:19}{bytes}\n  {:19}{place}", "");
+        }
+    }
     if let Some((name, _)) = scenario {
         let _ = writeln!(text, "\nlayout of scenario {name}:");
     } else {
@@ -99,9 +106,35 @@ pub fn show(home: &Home, name: &str, talos: Option<&str>, boot: Option<&str>) ->
         "size": target.size,
         "scenario": scenario.map(|(name, _)| name),
         "layout": record::ranges(&drawing.layout),
+        "inputs": inputs,
         "installer": installer(&board, scenario.map(|(_, scenario)| scenario)),
     });
     Ok(Shown { text, data, report })
+}
+
+/// An input and what is known about its bytes.
+#[derive(Debug, serde::Serialize)]
+struct Source {
+    role: String,
+    /// Where it comes from; empty when nobody publishes it.
+    place: String,
+    /// Size and digest, or why they are not known.
+    bytes: String,
+}
+
+fn inputs(board: &Board, lock: &Lock) -> Vec<Source> {
+    let source = |(role, origin): (&String, &Origin)| {
+        let bytes = match (lock.find(&board.name, role), lock.find_unresolved(&board.name, role)) {
+            (Some(locked), _) => format!("{} bytes, {}", locked.size, locked.sha256),
+            (None, Some(open)) => format!("not resolved yet: {}", open.why),
+            (None, None) if origin.is_published() => "not resolved yet: no build has used it".to_owned(),
+            (None, None) => "published nowhere: give it as --source".to_owned(),
+        };
+        let place = origin.place();
+        let place = if place.is_empty() { origin.note.clone().unwrap_or_default() } else { place };
+        Source { role: role.clone(), place, bytes }
+    };
+    board.sources.iter().map(source).collect()
 }
 
 /// What the installer of this board's overlay answers and writes, the shape in which overlays are compared.
