@@ -110,35 +110,19 @@ impl<'a> Resolver<'a> {
                     .help(help);
             return Err(Error::new(Exit::Input, finding));
         };
-        if let Some(path) = &origin.path {
-            let path = self.board.folder.join(path);
-            return self.local(role, &path, locked, origin.path.as_deref().unwrap_or_default());
+        if locked.is_none() && self.request.locked {
+            let message = format!("{role} is not in boards/sources.lock, and --locked is given");
+            let help = "build once without --locked, look at the change of boards/sources.lock, and commit it";
+            return Err(Error::new(Exit::Input, Finding::error("SRC004", message).help(help)));
         }
-        let (place, file) = (origin.place(), origin.file_name());
-        if let Some(locked) = locked {
-            if let Some(blob) = self.context.store.blob(role, locked.sha256)? {
-                return Ok(Input {
-                    name: role.to_owned(),
-                    sha256: locked.sha256,
-                    blob,
-                    origin: locked.origin,
-                    licence: locked.licence,
-                });
-            }
-            let finding = Finding::error("SRC003", format!("{role}: not fetched yet: use --source {role}={file}"))
-                .of(place)
-                .help(format!(
-                    "expected {} bytes with {}\n{}",
-                    locked.size,
-                    locked.sha256,
-                    note(origin.note.as_deref())
-                ));
-            return Err(Error::new(Exit::Input, finding));
+        let ask = Ask { role, origin, folder: &self.board.folder, locked: locked.as_ref() };
+        let obtained = obtain(self.context, &ask)?;
+        if locked.is_none() {
+            self.lock.set(obtained.locked(&self.board.name, role));
+            self.learned = true;
         }
-        let finding = Finding::error("SRC003", format!("{role}: not fetched yet: use --source {role}={file}"))
-            .of(place)
-            .help(format!("{}\n{}", note(origin.note.as_deref()), self.how_to_give(role, file)));
-        Err(Error::new(Exit::Input, finding))
+        let Obtained { blob, sha256, place: origin, licence, .. } = obtained;
+        Ok(Input { name: role.to_owned(), blob, sha256, origin, licence })
     }
 
     fn how_to_give(&self, role: &str, file: &str) -> String {
@@ -146,62 +130,9 @@ impl<'a> Resolver<'a> {
     }
 
     pub(crate) fn given(&self, role: &str, path: &Path) -> Result<Input> {
-        let sha256 = self.digest(role, path)?;
+        let sha256 = local_digest(self.context, role, path)?;
         let blob = files::open_blob(role, path, Some(sha256))?;
         Ok(Input { name: role.to_owned(), blob, sha256, origin: "local file".to_owned(), licence: None })
-    }
-
-    fn digest(&self, role: &str, path: &Path) -> Result<Digest> {
-        if path.is_file() {
-            return self.context.store.file_digest(path);
-        }
-        let what = if path.exists() { "is no file" } else { "does not exist" };
-        let finding = Finding::error("SRC001", format!("{role}: {} {what}", path.display()))
-            .help(format!("give the path of the file that holds {role}"));
-        Err(Error::new(Exit::Input, finding))
-    }
-
-    fn local(&mut self, role: &str, path: &Path, locked: Option<Locked>, origin: &str) -> Result<Input> {
-        let sha256 = self.digest(role, path)?;
-        let blob = files::open_blob(role, path, Some(sha256))?;
-        let locked = match locked {
-            Some(locked) if locked.sha256 == sha256 => locked,
-            Some(locked) => {
-                let finding =
-                    Finding::error("SRC002", format!("{role}: the bytes are not those of boards/sources.lock"))
-                        .of(path.display().to_string())
-                        .help(format!(
-                            "expected {} ({} bytes), found {sha256} ({} bytes)\norigin: {}\nrestore the file, or use \
-                         --source {role}=FILE if the other bytes are meant",
-                            locked.sha256,
-                            locked.size,
-                            blob.size(),
-                            locked.origin
-                        ));
-                return Err(Error::new(Exit::Input, finding));
-            }
-            None if self.request.locked => {
-                let finding =
-                    Finding::error("SRC004", format!("{role} is not in boards/sources.lock, and --locked is given"))
-                        .help("build once without --locked, look at the change of boards/sources.lock, and commit it");
-                return Err(Error::new(Exit::Input, finding));
-            }
-            None => {
-                let locked = Locked {
-                    board: self.board.name.clone(),
-                    name: role.to_owned(),
-                    origin: origin.to_owned(),
-                    sha256,
-                    size: blob.size(),
-                    licence: None,
-                    from: None,
-                };
-                self.lock.set(locked.clone());
-                self.learned = true;
-                locked
-            }
-        };
-        Ok(Input { name: role.to_owned(), blob, sha256, origin: locked.origin, licence: locked.licence })
     }
 }
 
@@ -211,8 +142,4 @@ pub(crate) fn join(earlier: Option<Error>, later: Error) -> Error {
         Some(earlier) => later.after(earlier.report().clone()),
         None => later,
     }
-}
-
-fn note(note: Option<&str>) -> &str {
-    note.unwrap_or("download it from its origin first")
 }

@@ -9,10 +9,10 @@
 
 mod failure;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::OnceLock};
 
 use imgcore::Finding;
-use transfer::Url;
+use transfer::{Net, Url};
 
 pub use self::failure::failed;
 use crate::error::{Error, Exit, Result};
@@ -36,12 +36,18 @@ pub struct NetworkOptions {
 #[derive(Debug)]
 pub struct Network {
     options: NetworkOptions,
+    net: OnceLock<Net>,
 }
 
 impl Network {
     /// The network with these options; nothing is opened yet.
     pub fn new(options: NetworkOptions) -> Self {
-        Self { options }
+        Self { options, net: OnceLock::new() }
+    }
+
+    /// A network that sends through `net`, a scripted one in tests.
+    pub fn with_net(options: NetworkOptions, net: Net) -> Self {
+        Self { options, net: OnceLock::from(net) }
     }
 
     /// What it was opened with.

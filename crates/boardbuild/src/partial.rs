@@ -3,12 +3,14 @@
 //!
 //! ```text
 //! v1/partial/abcd…          the beginning of a blob, by its SHA-256
+//! v1/partial/from-abcd…     the beginning of a download whose digest nobody knows yet, by the SHA-256 of its address
+//! v1/partial/from-abcd….tag what names the version that it is the beginning of, as its server said
 //! v1/locks/KEY.lock         held by the run that is fetching it
 //! ```
 
 use std::{
     io::{self, Read as _, Seek as _, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -30,8 +32,8 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Partial {
     file: fs::File,
     path: PathBuf,
-    target: PathBuf,
-    digest: Digest,
+    digest: Option<Digest>,
+    store: Store,
     size: u64,
     hasher: Hasher,
     _lock: Lock,
@@ -52,7 +54,27 @@ impl Store {
         if self.blob("blob", digest)?.is_some() {
             return Ok(None);
         }
-        let (path, target) = (self.partial_path(digest), self.blob_path(digest));
+        self.open_partial(self.partial_path(&digest.hex()), Some(digest), lock, progress).map(Some)
+    }
+
+    /// Opens the place where a download from `address` arrives that nobody knows the digest of, with what an earlier run
+    /// left there. Waits while another process fetches from there.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub fn receive_unknown(&self, address: &str, progress: &dyn Progress) -> Result<Partial> {
+        let lock = self.lock_patiently(&format!("partial {address}"), progress)?;
+        let path = self.partial_path(&format!("from-{}", Digest::of(address.as_bytes()).hex()));
+        self.open_partial(path, None, lock, progress)
+    }
+
+    fn open_partial(
+        &self,
+        path: PathBuf,
+        digest: Option<Digest>,
+        lock: Lock,
+        progress: &dyn Progress,
+    ) -> Result<Partial> {
         fs::create_dir_all(path.parent().unwrap_or(&path))?;
         let mut file = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
         let (mut hasher, mut size, mut buffer) = (Hasher::new(), 0_u64, vec![0; 1 << 17]);
@@ -67,7 +89,7 @@ impl Store {
             hasher.update(buffer.get(..count).unwrap_or_default());
             size = size.saturating_add(count as u64);
         }
-        Ok(Some(Partial { file, path, target, digest, size, hasher, _lock: lock }))
+        Ok(Partial { file, path, digest, store: self.clone(), size, hasher, _lock: lock })
     }
 
     /// As [`lock`](Self::lock), but hears Ctrl-C while it waits.
@@ -98,33 +120,63 @@ impl Partial {
         &self.hasher
     }
 
+    /// What names the version that the bytes are the beginning of, if its server said that.
+    pub fn tag(&self) -> Option<String> {
+        fs::read_to_string(self.tag_path()).ok().filter(|_| self.size > 0)
+    }
+
+    fn tag_path(&self) -> PathBuf {
+        self.path.with_extension("tag")
+    }
+
     /// Forgets all bytes.
     ///
     /// # Errors
     /// The path is in the error.
     pub fn restart(&mut self) -> io::Result<()> {
+        remove_if_there(&self.tag_path())?;
         self.file.file().set_len(0).map_err(|error| files::named(&self.path, &error))?;
         self.file.rewind()?;
         (self.hasher, self.size) = (Hasher::new(), 0);
         Ok(())
     }
 
-    /// Gives the blob its final name, if its bytes are those of its digest. Other bytes are removed.
+    /// Gives the blob its final name, if its bytes are those of its digest, and says the digest. Other bytes are removed.
     ///
     /// # Errors
     /// `InvalidData` for other bytes; the path is in every error.
-    pub fn commit(mut self) -> io::Result<()> {
+    pub fn commit(mut self) -> io::Result<Digest> {
         let found = self.hasher.clone().finish();
-        if found != self.digest {
+        if let Some(expected) = self.digest.filter(|expected| *expected != found) {
             self.restart()?;
-            let text = format!("{} arrived with digest {found}", self.digest);
+            let text = format!("{expected} arrived with digest {found}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         self.file.sync_all()?;
-        let folder = self.target.parent().unwrap_or(&self.target);
-        fs::create_dir_all(folder)?;
-        fs::rename(&self.path, &self.target)?;
-        files::sync_folder(folder)
+        self.store.adopt(&self.path, found)?;
+        remove_if_there(&self.tag_path())?;
+        Ok(found)
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+impl transfer::Sink for Partial {
+    fn restart(&mut self) -> io::Result<()> {
+        Self::restart(self)
+    }
+
+    fn validator(&mut self, validator: Option<&str>) -> io::Result<()> {
+        match validator {
+            // A digest proves more than a server's word.
+            Some(tag) if self.digest.is_none() => fs::write(self.tag_path(), tag),
+            _ => remove_if_there(&self.tag_path()),
+        }
     }
 }
 

@@ -47,6 +47,12 @@ pub struct Stats {
     pub actions: u64,
     /// Bytes in action records.
     pub action_bytes: u64,
+    /// Count of blobs that arrived in part.
+    pub partial: u64,
+    /// Bytes of them.
+    pub partial_bytes: u64,
+    /// Count of uploads that were begun.
+    pub uploads: u64,
 }
 
 /// A held lock; it is free again when this is dropped.
@@ -105,8 +111,17 @@ impl Store {
         self.root.join(SHAPE)
     }
 
-    pub(crate) fn partial_path(&self, digest: Digest) -> PathBuf {
-        self.shape().join("partial").join(digest.hex())
+    pub(crate) fn partial_path(&self, name: &str) -> PathBuf {
+        self.shape().join("partial").join(name)
+    }
+
+    /// Gives a finished file of this store its final name: that of its bytes' digest, which the caller has seen.
+    pub(crate) fn adopt(&self, file: &Path, digest: Digest) -> io::Result<()> {
+        let target = self.blob_path(digest);
+        let folder = target.parent().unwrap_or(&target);
+        fs::create_dir_all(folder)?;
+        fs::rename(file, &target)?;
+        files::sync_folder(folder)
     }
 
     pub(crate) fn blob_path(&self, digest: Digest) -> PathBuf {
@@ -236,6 +251,11 @@ impl Store {
             stats.actions += 1;
             stats.action_bytes += fs::metadata(path)?.len();
         }
+        for path in walk(&self.shape().join("partial"))? {
+            stats.partial += u64::from(path.extension().is_none());
+            stats.partial_bytes += fs::metadata(path)?.len();
+        }
+        stats.uploads = walk(&self.shape().join("uploads"))?.len() as u64;
         Ok(stats)
     }
 

@@ -1,0 +1,64 @@
+//! Files from the network into the store: whole, proved, and begun only once.
+
+use imgcore::Digest;
+use transfer::{Anonymous, Get, Have};
+
+use crate::{
+    build::Context,
+    error::{Error, Result},
+    net::failed,
+    partial::Partial,
+};
+
+/// The most that is taken of a file whose size nobody locked.
+pub const UNLOCKED_LIMIT: u64 = 4 << 30;
+
+/// What is known of a file before it is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// SHA-256 of its bytes.
+    pub sha256: Option<Digest>,
+    /// Size in bytes.
+    pub size: Option<u64>,
+}
+
+/// Fetches a file into the store, unless it is there, and says its digest and size. The addresses are asked in order; what
+/// an earlier run got of the file is gone on with. Nothing has its final name before its digest was seen.
+///
+/// # Errors
+/// `NET007` offline, `SRC002` for other bytes than expected from every address, `SRC009` for too many, `NET001` to
+/// `NET006` from the network, `IOE001` from the store. `label` is whose file it is.
+pub fn file(context: &Context<'_>, label: &str, urls: &[String], expected: &Expected) -> Result<(Digest, u64)> {
+    let shown = urls.first().map_or(label, String::as_str);
+    let there = |digest| -> Result<(Digest, u64)> {
+        let blob = context.store.blob(label, digest)?;
+        let blob = blob.ok_or_else(|| Error::from(std::io::Error::other(format!("{digest} vanished from the store"))))?;
+        Ok((digest, imgcore::ReadAt::size(&blob)))
+    };
+    if let Some(digest) = expected.sha256
+        && let Some(blob) = context.store.blob(label, digest)?
+    {
+        return Ok((digest, imgcore::ReadAt::size(&blob)));
+    }
+    let net = context.network.net(shown)?;
+    let url = urls.iter().map(|url| context.network.apply_mirrors(url)).collect::<Result<Vec<_>>>()?;
+    let mut partial = match expected.sha256 {
+        Some(digest) => match context.store.receive(digest, context.progress)? {
+            Some(partial) => partial,
+            None => return there(digest),
+        },
+        None => context.store.receive_unknown(shown, context.progress)?,
+    };
+    let limit = expected.size.unwrap_or(UNLOCKED_LIMIT);
+    let get = Get { url, size: expected.size, digest: expected.sha256, limit };
+    let have = have(&partial);
+    let got = net
+        .get(&get, &Anonymous, have, &mut partial, context.progress, &format!("fetching {label}"))
+        .map_err(|error| failed(&error, label))?;
+    Ok((partial.commit()?, got.size))
+}
+
+/// What an earlier run left.
+pub(crate) fn have(partial: &Partial) -> Have {
+    Have { offset: partial.size(), hasher: partial.hasher().clone(), validator: partial.tag() }
+}
