@@ -40,7 +40,8 @@ pub fn file(context: &Context<'_>, label: &str, urls: &[String], expected: &Expe
     {
         return Ok((digest, imgcore::ReadAt::size(&blob)));
     }
-    let net = context.network.net(shown)?;
+    context.network.allowed(shown)?;
+    let net = context.network.net()?;
     let url = urls.iter().map(|url| context.network.apply_mirrors(url)).collect::<Result<Vec<_>>>()?;
     let mut partial = match expected.sha256 {
         Some(digest) => match context.store.receive(digest, context.progress)? {

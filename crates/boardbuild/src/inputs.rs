@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use imgcore::{Blob, Digest, Finding, ReadAt as _, nearest};
+use imgcore::{Blob, Digest, Finding, nearest};
 
 use crate::{
     base::BASE_ROLES,
@@ -10,7 +10,8 @@ use crate::{
     build::Context,
     error::{Error, Exit, Result},
     files,
-    lock::{Lock, Locked},
+    lock::Lock,
+    origin::{Ask, Obtained, local_digest, obtain},
     request::Request,
 };
 
@@ -79,7 +80,7 @@ impl<'a> Resolver<'a> {
                     inputs.insert(role.to_owned(), input);
                 }
                 Err(error) if error.exit() == Exit::Input => missing = Some(join(missing, error)),
-                Err(error) => return Err(error),
+                Err(error) => return Err(join(missing, error)),
             }
         }
         // Without an image of its own the flash gets one made of the boot files.
@@ -91,7 +92,7 @@ impl<'a> Resolver<'a> {
                     inputs.insert(spi.source.clone(), input);
                 }
                 Err(error) if error.exit() == Exit::Input => missing = Some(join(missing, error)),
-                Err(error) => return Err(error),
+                Err(error) => return Err(join(missing, error)),
             }
         }
         missing.map_or(Ok(inputs), Err)

@@ -8,13 +8,15 @@
 //! ```
 
 mod failure;
+mod open;
 
-use std::{path::PathBuf, sync::OnceLock};
+use std::{fmt, path::PathBuf, sync::{Arc, OnceLock}, time::Duration};
 
 use imgcore::Finding;
-use transfer::{Net, Url};
+use ocipack::registry::Client;
+use transfer::{Cancel, Net, Url};
 
-pub use self::failure::failed;
+pub use self::{failure::failed, open::auth_files};
 use crate::error::{Error, Exit, Result};
 
 /// What the command line and the environment decide about the network.
@@ -28,26 +30,48 @@ pub struct NetworkOptions {
     pub ca_file: Option<PathBuf>,
     /// What is asked instead: a registry or the beginning of an address, and its replacement.
     pub mirrors: Vec<(String, String)>,
+    /// Where logins to registries are kept, see [`auth_files`]; those that are not there do not matter.
+    pub auth_files: Vec<PathBuf>,
     /// Token that GitHub gives to workflows, for `ghcr.io`.
     pub github_token: Option<transfer::Secret>,
 }
 
 /// The network, opened when it is first needed.
-#[derive(Debug)]
 pub struct Network {
     options: NetworkOptions,
+    cancel: Option<Cancel>,
+    tell: Option<Tell>,
     net: OnceLock<Net>,
+    client: OnceLock<Client>,
+}
+
+/// Hears why it is waited, and how long.
+type Tell = Arc<dyn Fn(&str, Duration) + Send + Sync>;
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 impl Network {
     /// The network with these options; nothing is opened yet.
     pub fn new(options: NetworkOptions) -> Self {
-        Self { options, net: OnceLock::new() }
+        Self { options, cancel: None, tell: None, net: OnceLock::new(), client: OnceLock::new() }
     }
 
-    /// A network that sends through `net`, a scripted one in tests.
-    pub fn with_net(options: NetworkOptions, net: Net) -> Self {
-        Self { options, net: OnceLock::from(net) }
+    /// Whether the user asked to stop: asked while something is waited for, from any thread.
+    #[must_use]
+    pub fn cancelled_by(mut self, cancel: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.cancel = Some(Arc::new(cancel));
+        self
+    }
+
+    /// Who hears why the next try has to wait, and how long.
+    #[must_use]
+    pub fn telling(mut self, tell: impl Fn(&str, Duration) + Send + Sync + 'static) -> Self {
+        self.tell = Some(Arc::new(tell));
+        self
     }
 
     /// What it was opened with.
