@@ -28,11 +28,12 @@ pub struct Expected {
 /// # Errors
 /// `NET007` offline, `SRC002` for other bytes than expected from every address, `SRC009` for too many, `NET001` to
 /// `NET006` from the network, `IOE001` from the store. `label` is whose file it is.
-pub fn file(context: &Context<'_>, label: &str, urls: &[String], expected: &Expected) -> Result<(Digest, u64)> {
+pub(crate) fn file(context: &Context<'_>, label: &str, urls: &[String], expected: &Expected) -> Result<(Digest, u64)> {
     let shown = urls.first().map_or(label, String::as_str);
     let there = |digest| -> Result<(Digest, u64)> {
         let blob = context.store.blob(label, digest)?;
-        let blob = blob.ok_or_else(|| Error::from(std::io::Error::other(format!("{digest} vanished from the store"))))?;
+        let blob =
+            blob.ok_or_else(|| Error::from(std::io::Error::other(format!("{digest} vanished from the store"))))?;
         Ok((digest, imgcore::ReadAt::size(&blob)))
     };
     if let Some(digest) = expected.sha256

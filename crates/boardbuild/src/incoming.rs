@@ -21,10 +21,9 @@ impl Store {
     /// # Errors
     /// The folder is in the error.
     pub fn incoming(&self) -> io::Result<Incoming<'_>> {
-        let path = self.partial_path(Digest::from_raw([0; 32]));
-        let folder = path.parent().unwrap_or(&path);
-        fs::create_dir_all(folder)?;
-        let file = io::BufWriter::with_capacity(1 << 17, files::temporary_in(folder)?);
+        let folder = self.partial_path("");
+        fs::create_dir_all(&folder)?;
+        let file = io::BufWriter::with_capacity(1 << 17, files::temporary_in(&folder)?);
         Ok(Incoming { store: self, writer: HashingWriter::new(file) })
     }
 }

@@ -10,7 +10,12 @@
 mod failure;
 mod open;
 
-use std::{fmt, path::PathBuf, sync::{Arc, OnceLock}, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use imgcore::Finding;
 use ocipack::registry::Client;

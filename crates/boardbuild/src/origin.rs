@@ -3,10 +3,9 @@
 //! What was taken out of a container is remembered by the container's digest, so that a second build fetches and unpacks
 //! nothing.
 
-use std::{io::Write as _, path::Path};
+use std::path::Path;
 
-use fs_err as fs;
-use imgcore::{Blob, Digest, Finding, HashingWriter, ReadAt as _};
+use imgcore::{Blob, Digest, Finding, ReadAt as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -201,9 +200,9 @@ fn absent(ask: &Ask<'_>) -> Error {
     );
     let note = origin.note.as_ref().map_or_else(String::new, |note| format!("{note}\n"));
     let message = format!("{role}: not fetched, and --offline forbids to: use --source {role}={file}");
-    let finding = Finding::error("SRC003", message)
-        .of(origin.place())
-        .help(format!("{expected}{note}give --source {role}={file}, or run `cargo xtask fetch` where there is a network"));
+    let finding = Finding::error("SRC003", message).of(origin.place()).help(format!(
+        "{expected}{note}give --source {role}={file}, or run `cargo xtask fetch` where there is a network"
+    ));
     Error::new(Exit::Input, finding)
 }
 
@@ -219,23 +218,11 @@ fn taken(context: &Context<'_>, ask: &Ask<'_>, held: &Held, limit: Option<u64>) 
     {
         return Ok((blob, packed(record.unpacked)));
     }
-    let path = context.store.partial_path(&format!("take-{}", key.hex()));
-    fs::create_dir_all(path.parent().unwrap_or(&path))?;
-    let mut writer = HashingWriter::new(std::io::BufWriter::with_capacity(1 << 17, fs::File::create(&path)?));
+    let mut incoming = context.store.incoming()?;
     let want = Want { member: origin.member.as_deref(), range, unpacked: limit };
-    let result = member::take(&held.blob, &want, &mut writer, context.progress);
-    let (mut file, sha256, _) = writer.finish();
-    let got = match result {
-        Ok(got) => got,
-        Err(fault) => {
-            drop(file);
-            fs::remove_file(&path)?;
-            return Err(fault.into_error(role, &origin.place()));
-        }
-    };
-    file.flush()?;
-    file.get_ref().sync_all()?;
-    context.store.adopt(&path, sha256)?;
+    let got = member::take(&held.blob, &want, &mut incoming, context.progress)
+        .map_err(|fault| fault.into_error(role, &origin.place()))?;
+    let (sha256, _) = incoming.commit()?;
     context.store.record(TAKE, key, &TakeRecord { sha256, unpacked: got.unpacked })?;
     let blob = files::open_blob(role, &context.store.blob_path(sha256), Some(sha256))?;
     Ok((blob, packed(got.unpacked)))

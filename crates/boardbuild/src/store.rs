@@ -285,7 +285,11 @@ impl Store {
     pub fn collect(&self) -> Result<(u64, u64)> {
         let (mut files, mut bytes) = (0, 0);
         for folder in ["blobs", "actions", "partial", "uploads"] {
-            for path in walk(&self.shape().join(folder))? {
+            let mut files_there = walk(&self.shape().join(folder))?;
+            if folder == "partial" {
+                files_there.extend(abandoned(&self.shape().join(folder))?);
+            }
+            for path in files_there {
                 bytes += fs::metadata(&path)?.len();
                 files += 1;
                 fs::remove_file(path)?;
@@ -313,6 +317,15 @@ fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.as_file().sync_all().map_err(|error| files::named(path, &error))?;
     file.persist(path).map_err(|error| files::named(path, &error.error))?;
     files::sync_folder(folder)
+}
+
+/// Temporary files in a folder: nothing there will go on with them.
+fn abandoned(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    Ok(entries.iter().filter(|entry| files::is_temporary(&entry.file_name())).map(fs::DirEntry::path).collect())
 }
 
 /// All files below a folder, sorted.
