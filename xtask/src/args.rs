@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use boardbuild::{Bootloader, Epoch, Error, Format, Request};
+use boardbuild::{Bootloader, Epoch, Error, Format, Request, SupplyRequest};
 use clap::{Args, Parser, Subcommand};
 
 /// Talos Linux images for Rockchip boards: no Docker, no root, the same bytes every time, proved before flashing.
@@ -57,6 +57,10 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Recognise a file and explain what is in it
     Inspect(InspectArgs),
+    /// Bring everything that boards need into the store, so that --offline works
+    Fetch(FetchArgs),
+    /// Put everything that boards need into one folder, for --base dir: and --source
+    Vendor(VendorArgs),
     /// Look after the store
     Cache(CacheArgs),
     /// Run everything that `.ci/run` runs
@@ -192,6 +196,56 @@ pub(crate) struct InspectArgs {
     pub(crate) tsv: bool,
 }
 
+/// Which inputs of a board are brought here.
+#[derive(Debug, Args)]
+pub(crate) struct SupplyArgs {
+    /// Talos release, vX.Y.Z [default: talos in boards/defaults.toml]
+    #[arg(long, value_name = "VERSION", env = "TALOS_VERSION")]
+    pub(crate) talos: Option<String>,
+    /// Boot scenario [default: the board's]
+    #[arg(long, value_name = "SCENARIO", conflicts_with = "all")]
+    pub(crate) boot: Option<String>,
+    /// All boot scenarios
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Where kernel, initramfs and boot programs come from, as for `image`
+    #[arg(long, value_name = "BASE")]
+    pub(crate) base: Option<String>,
+    /// Replace one input by a local file; repeatable
+    #[arg(long = "source", value_name = "NAME=PATH", value_parser = pair)]
+    pub(crate) sources: Vec<(String, String)>,
+    /// Refuse inputs that boards/sources.lock does not know
+    #[arg(long)]
+    pub(crate) locked: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask fetch nanopi-r6c\n  cargo xtask fetch nanopi-m6 --boot vendor --talos v1.13.9\n  cargo xtask fetch nanopi-r6c && cargo xtask image nanopi-r6c --offline"
+)]
+pub(crate) struct FetchArgs {
+    /// Names of boards (`cargo xtask boards` lists them) or paths of board files
+    #[arg(required = true, value_name = "BOARD")]
+    pub(crate) boards: Vec<String>,
+    #[command(flatten)]
+    pub(crate) supply: SupplyArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask vendor inputs nanopi-r6c\n  cargo xtask image nanopi-r6c --offline --base dir:inputs --source idbloader=inputs/nanopi-r6c/idbloader.img"
+)]
+pub(crate) struct VendorArgs {
+    /// Folder; what is there and right is left alone
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Names of boards (`cargo xtask boards` lists them) or paths of board files
+    #[arg(required = true, value_name = "BOARD")]
+    pub(crate) boards: Vec<String>,
+    #[command(flatten)]
+    pub(crate) supply: SupplyArgs,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  cargo xtask cache stats\n  cargo xtask cache gc")]
 pub(crate) struct CacheArgs {
@@ -227,6 +281,24 @@ fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err(format!("expected NAME=VALUE: {text}")),
+    }
+}
+
+impl SupplyArgs {
+    /// What is brought for these boards.
+    pub(crate) fn request(&self, boards: &[String]) -> Result<SupplyRequest, Error> {
+        let mut build = Request::new("");
+        build.talos.clone_from(&self.talos);
+        build.boot.clone_from(&self.boot);
+        build.base.clone_from(&self.base);
+        build.locked = self.locked;
+        build.epoch = epoch()?;
+        for (name, path) in &self.sources {
+            if build.sources.insert(name.clone(), PathBuf::from(path)).is_some() {
+                return Err(Error::usage(format!("--source {name} is given twice")));
+            }
+        }
+        Ok(SupplyRequest { boards: boards.to_vec(), all: self.all, build })
     }
 }
 

@@ -57,6 +57,29 @@ impl Reporter {
         };
         Self { stop, sink }
     }
+
+    /// Whether Ctrl-C was pressed, for other threads.
+    pub(crate) fn stopper(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let stop = Arc::clone(&self.stop);
+        move || stop.load(Ordering::SeqCst)
+    }
+
+    /// Tells why something has to wait, and how long.
+    pub(crate) fn teller(&self) -> impl Fn(&str, Duration) + Send + Sync + 'static {
+        let bars = match &self.sink {
+            Sink::Nowhere => None,
+            Sink::Lines(_) => Some(None),
+            Sink::Bars(all, _) => Some(Some(all.clone())),
+        };
+        move |why, time| {
+            let text = format!("{why}: waiting {:.1} s", time.as_secs_f64());
+            match &bars {
+                None => {}
+                Some(None) => drop(writeln!(std::io::stderr(), "{text}")),
+                Some(Some(all)) => drop(all.println(text)),
+            }
+        }
+    }
 }
 
 impl Line {

@@ -157,7 +157,9 @@ fn inputs_and_versions() {
     };
     bench.file("u-boot.itb", &fs::read(&bench.world.inputs.u_boot).unwrap());
     expect("locked", without(&own("path = \"u-boot.itb\"")).arg("--locked"), 3, "SRC004");
-    expect("network", &mut without(&own("url = \"https://example.org/u-boot.itb\"")), 3, "SRC003");
+    let far = "url = \"https://example.org/u-boot.itb\"";
+    expect("network", without(&own(far)).arg("--offline"), 3, "SRC003");
+    expect("not locked", without(&own(far)).args(["--locked", "--offline"]), 3, "SRC004");
     let lock = "version = 1\nepoch = 1\n[[source]]\nboard = \"board\"\nname = \"u-boot\"\norigin = \"u-boot.itb\"\nsha256 = \
                 \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"\nsize = 1\n";
     bench.file("sources.lock", lock.as_bytes());

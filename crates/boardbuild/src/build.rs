@@ -21,7 +21,7 @@ use crate::{
     files::{FileSource, Outputs, Stamp},
     front::Front,
     home::Home,
-    inputs::{Input, Resolver, join},
+    inputs::{Input, Resolver, join, keep_lock},
     installers,
     lock::{Defaults, Lock},
     net::Network,
@@ -136,15 +136,7 @@ impl Start {
     /// Adds what was learned of this board's inputs to its lock file, as that is at this moment.
     fn keep_lock(&self, store: &Store) -> Result<()> {
         let Some((folder, learned)) = &self.lock else { return Ok(()) };
-        let name = std::path::absolute(folder).map_err(|error| Error::io(folder, &error))?;
-        let _held = store.lock(&name.to_string_lossy())?;
-        let mut lock = if folder.join("sources.lock").is_file() { Lock::read(folder)? } else { learned.clone() };
-        for locked in learned.sources.iter().filter(|locked| locked.board == self.board.name) {
-            if lock.find(&locked.board, &locked.name).is_none() {
-                lock.set(locked.clone());
-            }
-        }
-        lock.write(folder)
+        keep_lock(folder, &self.board.name, learned, store)
     }
 
     /// The parameters and input digests that decide every output.

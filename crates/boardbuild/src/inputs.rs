@@ -13,6 +13,7 @@ use crate::{
     lock::Lock,
     origin::{Ask, Obtained, local_digest, obtain},
     request::Request,
+    store::Store,
 };
 
 /// An input: its bytes, and where they came from in words that hold on any machine.
@@ -135,6 +136,27 @@ impl<'a> Resolver<'a> {
         let blob = files::open_blob(role, path, Some(sha256))?;
         Ok(Input { name: role.to_owned(), blob, sha256, origin: "local file".to_owned(), licence: None })
     }
+}
+
+/// Adds what was learned of a board's inputs to the lock file in `folder`, as that is at this moment.
+///
+/// # Errors
+/// [`Exit::Io`] with the path, [`Exit::Usage`] for a lock file that is not valid.
+pub(crate) fn keep_lock(folder: &Path, board: &str, learned: &Lock, store: &Store) -> Result<()> {
+    let name = std::path::absolute(folder).map_err(|error| Error::io(folder, &error))?;
+    let _held = store.lock(&name.to_string_lossy())?;
+    let mut lock = Lock::read_if_there(folder)?.unwrap_or_else(|| learned.clone());
+    for locked in learned.sources.iter().filter(|locked| locked.board == board) {
+        if lock.find(&locked.board, &locked.name).is_none() {
+            lock.set(locked.clone());
+        }
+    }
+    for image in &learned.images {
+        if lock.find_image(&image.reference, &image.platform).is_none() {
+            lock.set_image(image.clone());
+        }
+    }
+    lock.write(folder)
 }
 
 /// Two errors as one.

@@ -100,6 +100,19 @@ fn fact() -> Value {
     object(&json!({ "kind": string(), "offset": count(), "field": string(), "value": string() }))
 }
 
+/// An input that `fetch` and `vendor` brought.
+fn supplied() -> Value {
+    object(&json!({
+        "board": string(),
+        "name": string(),
+        "sha256": digest(),
+        "size": count(),
+        "origin": string(),
+        "licence": nullable(&string()),
+        "file": nullable(&string()),
+    }))
+}
+
 /// What `boards` lists.
 fn boards() -> Value {
     let row = object(&json!({
@@ -156,6 +169,16 @@ pub fn schemas() -> Vec<(String, String)> {
             json!({ "type": "object", "required": ["kind"], "properties": { "kind": { "enum": ["disk", "oci"] }, "layout": list(&range()) } }),
         ),
         ("inspect", object(&json!({ "kind": string(), "size": count(), "facts": list(&fact()) }))),
+        ("fetch", object(&json!({ "inputs": list(&supplied()) }))),
+        (
+            "vendor",
+            object(&json!({
+                "folder": string(),
+                "inputs": list(&supplied()),
+                "written": list(&string()),
+                "options": { "type": "object", "additionalProperties": list(&string()) },
+            })),
+        ),
         ("cache", json!({ "type": "object", "required": ["root"] })),
         ("ci", object(&json!({ "steps": list(&string()) }))),
     ];

@@ -5,9 +5,11 @@ mod boards;
 mod cache;
 mod ci;
 mod docs;
+mod fetch;
 mod fixtures;
 mod image;
 mod inspect;
+mod vendor;
 mod verify;
 
 use std::path::PathBuf;
@@ -30,6 +32,8 @@ pub(crate) fn dispatch(command: Command) -> (&'static str, Run) {
         Command::Boards(args) => ("boards", Box::new(move |_| boards::run(args))),
         Command::Verify(args) => ("verify", Box::new(move |global| verify::run(&args, global))),
         Command::Inspect(args) => ("inspect", Box::new(move |_| inspect::run(&args))),
+        Command::Fetch(args) => ("fetch", Box::new(move |global| fetch::run(&args, global))),
+        Command::Vendor(args) => ("vendor", Box::new(move |global| vendor::run(&args, global))),
         Command::Cache(args) => ("cache", Box::new(move |global| cache::run(args.command, global))),
         Command::Ci(args) => ("ci", Box::new(move |global| ci::run(&args, global))),
         Command::Docs(args) => ("docs", Box::new(move |_| docs::run(&args))),
@@ -68,7 +72,12 @@ fn with_context<T>(global: &Global, work: impl FnOnce(&Context<'_>) -> Result<T,
         plain_http: global.plain_http.clone(),
         ca_file: global.ca_file.clone(),
         mirrors: global.mirrors.clone(),
+        auth_files: boardbuild::auth_files(|name| {
+            std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+        }),
         github_token: std::env::var("GITHUB_TOKEN").ok().filter(|token| !token.is_empty()).map(Secret::new),
-    });
+    })
+    .cancelled_by(reporter.stopper())
+    .telling(reporter.teller());
     work(&Context { home: &home, store: &store, network: &network, progress: &reporter })
 }

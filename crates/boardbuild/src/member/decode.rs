@@ -107,11 +107,15 @@ pub(super) fn decoder<'a, R: BufRead + 'a>(packing: Packing, packed: R) -> Resul
 }
 
 /// Writes the range of a stream, or all of it. What comes behind the range is not decoded.
-pub(super) fn cut(stream: &mut dyn Read, range: Option<(u64, u64)>, sink: &mut dyn Write) -> Result<u64, Fault> {
+pub(super) fn cut(
+    stream: &mut dyn Read,
+    range: Option<(u64, Option<u64>)>,
+    sink: &mut dyn Write,
+) -> Result<u64, Fault> {
     let Some((offset, length)) = range else { return io::copy(stream, sink).map_err(Fault::from_io) };
     let skipped = io::copy(&mut stream.take(offset), &mut io::sink()).map_err(Fault::from_io)?;
-    let written = io::copy(&mut stream.take(length), sink).map_err(Fault::from_io)?;
-    if skipped < offset || written < length {
+    let written = io::copy(&mut stream.take(length.unwrap_or(u64::MAX)), sink).map_err(Fault::from_io)?;
+    if skipped < offset || written < length.unwrap_or(1) {
         return Err(Fault::Range { offset, length, size: skipped.saturating_add(written) });
     }
     Ok(written)

@@ -31,7 +31,7 @@ pub(crate) enum Fault {
     /// Damaged, or of a form that is not read.
     Damaged(String),
     /// Behind the end.
-    Range { offset: u64, length: u64, size: u64 },
+    Range { offset: u64, length: Option<u64>, size: u64 },
     /// Reading the container or writing the result failed.
     Io(io::Error),
 }

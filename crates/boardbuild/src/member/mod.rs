@@ -37,8 +37,8 @@ pub(crate) use self::{fault::Fault, names::Pattern};
 pub(crate) struct Want<'a> {
     /// A regular file inside, with at most one `*` in each part of its path.
     pub(crate) member: Option<&'a str>,
-    /// Bytes of the decompressed container or member: offset and length.
-    pub(crate) range: Option<(u64, u64)>,
+    /// Bytes of the decompressed container or member: offset and length, to the end without one.
+    pub(crate) range: Option<(u64, Option<u64>)>,
     /// How many bytes may come out of decoders altogether, if that is known.
     pub(crate) unpacked: Option<u64>,
 }
@@ -71,6 +71,33 @@ pub(crate) fn take(
         None => job.whole()?,
     };
     Ok(Taken { path, size, unpacked: job.meter.used() })
+}
+
+/// What `member` and `range` of an origin mean of a container, written to `sink`; a range counts bytes of the decompressed
+/// container or member. Returns the count of bytes written.
+///
+/// ```
+/// use boardbuild::{NoProgress, take};
+///
+/// let disk = imgcore::Blob::from_bytes("disk.img", *b"boot sector");
+/// let mut part = Vec::new();
+/// take(&disk, None, Some((5, Some(3))), &mut part, &NoProgress)?;
+/// assert_eq!(part, b"sec");
+/// # Ok::<(), boardbuild::Error>(())
+/// ```
+///
+/// # Errors
+/// `SRC006` to `SRC011`; what was written is then worth nothing.
+pub fn take_part(
+    container: &Blob,
+    member: Option<&str>,
+    range: Option<(u64, Option<u64>)>,
+    sink: &mut dyn Write,
+    progress: &dyn Progress,
+) -> crate::Result<u64> {
+    let want = Want { member, range, unpacked: None };
+    let taken = take(container, &want, sink, progress);
+    taken.map(|taken| taken.size).map_err(|fault| fault.into_error(container.label(), container.label()))
 }
 
 struct Job<'a> {
@@ -117,9 +144,11 @@ impl Job<'_> {
             Packing::Zip => self.zip(None),
             Packing::Ar => Err(Fault::damaged("a Debian package: say which member of it is meant")),
             Packing::Raw | Packing::Tar => {
-                let (offset, length) = self.want.range.unwrap_or((0, self.container.size()));
-                let end = offset.checked_add(length).filter(|end| *end <= self.container.size());
-                let end = end.ok_or(Fault::Range { offset, length, size: self.container.size() })?;
+                let size = self.container.size();
+                let (offset, length) = self.want.range.unwrap_or((0, Some(size)));
+                let end = length.map_or(Some(size), |length| offset.checked_add(length));
+                let end = end.filter(|end| *end <= size && (offset < *end || length == Some(0) || size == 0));
+                let end = end.ok_or(Fault::Range { offset, length, size })?;
                 let mut part = watched(&self.container.slice(offset..end), self.progress);
                 let size = io::copy(&mut part, self.sink).map_err(Fault::from_io)?;
                 Ok((None, size))
@@ -176,7 +205,7 @@ impl Job<'_> {
 /// Hands a member on: as it is, or the range of what it decodes to.
 fn deliver(
     member: &mut dyn Read,
-    range: Option<(u64, u64)>,
+    range: Option<(u64, Option<u64>)>,
     meter: &Meter,
     sink: &mut dyn Write,
 ) -> Result<u64, Fault> {

@@ -170,13 +170,16 @@ fn ranges_come_out_of_images_in_any_packing() {
         ("disk.tar", Some("*.img.xz")),
     ] {
         let bytes = fs::read(home.path().join(name)).unwrap();
-        let range = |offset, length| Want { member, range: Some((offset, length)), unpacked: None };
+        let range = |offset, length| Want { member, range: Some((offset, Some(length))), unpacked: None };
         let (out, first) = taken(&bytes, &range(40_000, 50_000)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(out == image[40_000..90_000], "{name}");
         // Near the start means: most of it is not decoded.
         assert!(name == "disk.tar" || first.unpacked < size / 2, "{name}: {first:?}");
         assert!(taken(&bytes, &range(size - 1, 1)).is_ok(), "{name}");
         refused(&bytes, &range(size - 1, 2), "SRC011", "3145728");
+        let rest = |offset| Want { member, range: Some((offset, None)), unpacked: None };
+        assert!(taken(&bytes, &rest(size - 5)).unwrap().0 == [0; 5], "{name}");
+        refused(&bytes, &rest(size), "SRC011", "nothing at byte");
         refused(&bytes, &range(u64::MAX, u64::MAX), "SRC011", "no 18446744073709551615 bytes");
     }
 }
@@ -283,12 +286,12 @@ fn bombs_stop_early() {
     let twice = twice.finish().unwrap();
     for (bytes, member) in [(&gzip, None), (&xz, None), (&twice, Some("inner"))] {
         let start = Instant::now();
-        let range = Want { member, range: Some((190 << 20, 1)), unpacked: None };
+        let range = Want { member, range: Some((190 << 20, Some(1))), unpacked: None };
         refused(bytes, &range, "SRC008", "the most that is taken");
         let limit = if cfg!(debug_assertions) { 5 } else { 1 };
         assert!(start.elapsed().as_secs() < limit, "{:?}", start.elapsed());
         // A lock that knows better lets it pass.
-        assert!(taken(bytes, &Want { range: Some((150 << 20, 1)), unpacked: Some(2 << 30), member }).is_ok());
+        assert!(taken(bytes, &Want { range: Some((150 << 20, Some(1))), unpacked: Some(2 << 30), member }).is_ok());
     }
 }
 
@@ -398,7 +401,7 @@ fn damage_never_panics_and_never_runs_away() {
         assert_eq!(taken(original, &want("dir/file")).unwrap().0, data, "{seed}");
         testkit::mutants(seed as u64, count, original, |mutant| {
             let _ = taken(mutant, &want("dir/*"));
-            let _ = taken(mutant, &Want { member: None, range: Some((100, 1000)), unpacked: Some(1 << 20) });
+            let _ = taken(mutant, &Want { member: None, range: Some((100, Some(1000))), unpacked: Some(1 << 20) });
         });
     }
 }
