@@ -104,7 +104,8 @@ impl Fault {
             Self::Bomb(bomb) => ("SRC008", bomb.to_string(), String::new()),
             Self::Damaged(problem) => ("SRC010", problem, String::new()),
             Self::Range { offset, length, size } => {
-                ("SRC011", format!("no {length} bytes at byte {offset}: there are {size} bytes in all"), String::new())
+                let wanted = length.map_or_else(|| "nothing".to_owned(), |length| format!("no {length} bytes"));
+                ("SRC011", format!("{wanted} at byte {offset}: there are {size} bytes in all"), String::new())
             }
         };
         let cure = crate::rules::find(code).map_or("", |rule| rule.cure);
