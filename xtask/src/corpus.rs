@@ -49,6 +49,7 @@ pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Error> {
     files.push(("dtb_profile/board.dtb".to_owned(), base));
     for (target, text) in [
         ("flow", FLOW),
+        ("oci_challenge", CHALLENGE),
         ("cmdline", "console=tty0 a=1 a=2 slab_nomerge= b"),
         (
             "overlay",
@@ -63,6 +64,10 @@ pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Error> {
     }
     Ok(files)
 }
+
+/// What a registry says when it asks for a token.
+const CHALLENGE: &str = "Basic realm=\"a\\\"b\", Bearer realm=\"https://auth.example/token\",service=\"registry\",\
+    scope=\"repository:a/b:pull,push\"";
 
 /// What tells of a U-Boot: its banner, names of boot methods, the default environment.
 const FLOW: &str = "\0U-Boot 2026.01 (Jan 01 2026 - 00:00:00 +0000)\0bootmeth_efi\0BOOTAA64.EFI\0ubootefi.var\0\

@@ -37,7 +37,9 @@
 //!
 //! # Features
 //!
-//! - `registry`: the module `registry`, pull and push by the OCI distribution specification.
+//! - `registry`: the module `registry`, pull and push by the OCI distribution specification, over any
+//!   `transfer::Transport`. `rustls` and `rustls-no-provider` bring the engine of `transfer` with them; which provider of
+//!   cryptography it uses is the program's choice.
 //! - `cli`: the program `ocipack`. None is on by default.
 //!
 //! [`Blob`]: imgcore::Blob

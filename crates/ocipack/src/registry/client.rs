@@ -63,7 +63,7 @@ type Outcome<T> = Result<T, transfer::Error>;
 ///     }
 /// }
 ///
-/// let net = Net::new(Arc::new(Registry), Arc::new(RealPace::default()));
+/// let net = Net::new(Arc::new(Registry), Arc::new(RealPace::quiet()));
 /// let client = Client::new(net, Arc::new(NoCredentials), Options::default());
 /// let reference: Reference = "h.io/a/b:v1".parse()?;
 /// let document = client.manifest(&reference)?;

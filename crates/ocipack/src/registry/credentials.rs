@@ -416,4 +416,55 @@ mod tests {
         let chain = Chain(vec![Arc::new(first), Arc::new(token)]);
         assert_eq!(chain.find("ghcr.io", "a").ok().flatten(), basic("user", "host"));
     }
+
+    /// Runs in a process of its own, whose `PATH` has the helper of the test below.
+    #[test]
+    fn helpers_in_a_process_of_their_own() {
+        if std::env::var_os("OCIPACK_HELPERS").is_none() {
+            return;
+        }
+        let config = br#"{"credHelpers": {"h.io": "own", "token.io": "own", "absent.io": "own", "broken.io": "own",
+            "fails.io": "own", "slow.io": "own"}, "credsStore": "own"}"#;
+        let mut docker = Docker::parse("c", config).expect("JSON");
+        let found = |registry: &str| docker.find(registry, "a").unwrap_or_else(|error| panic!("{registry}: {error}"));
+        assert_eq!(found("h.io"), basic("me", "canary"));
+        assert_eq!(found("token.io"), Some(Credential::IdentityToken(Secret::new("canary"))));
+        assert_eq!((found("absent.io"), found("other.io")), (None, None));
+        assert_eq!(found("docker.io"), basic("hub", "canary"));
+        docker.helper_time = Duration::from_millis(200);
+        for (registry, problem) in [("broken.io", "no JSON"), ("fails.io", "it fails"), ("slow.io", "no answer")] {
+            let error = docker.find(registry, "a").expect_err(registry).to_string();
+            assert!(error.starts_with("docker-credential-own: ") && error.contains(problem), "{error}");
+            assert!(!error.contains("canary"), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn helpers_are_asked_on_their_input() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let helper = folder.path().join("docker-credential-own");
+        // The whole command line is looked at: a host in it would be no secret, but a credential never gets there.
+        let script = r#"#!/bin/sh
+[ "$*" = get ] || exit 9
+case "$(cat)" in
+h.io) echo '{"ServerURL":"h.io","Username":"me","Secret":"canary"}' ;;
+token.io) echo '{"Username":"<token>","Secret":"canary"}' ;;
+https://index.docker.io/v1/) echo '{"Username":"hub","Secret":"canary"}' ;;
+broken.io) echo 'canary' ;;
+fails.io) echo 'canary'; echo 'canary' >&2; exit 1 ;;
+slow.io) exec sleep 2 ;;
+*) echo 'credentials not found in native keychain'; exit 1 ;;
+esac
+"#;
+        #[allow(clippy::disallowed_methods, reason = "a test stops where its helpers do")]
+        std::fs::write(&helper, script).expect("a script");
+        std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).expect("a program");
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut child = std::process::Command::new(std::env::current_exe().expect("this program"));
+        child.args(["--exact", "registry::credentials::tests::helpers_in_a_process_of_their_own", "--nocapture"]);
+        child.env("OCIPACK_HELPERS", "1").env("PATH", format!("{}:{path}", folder.path().display()));
+        assert!(testkit::run(&mut child).contains("1 passed"));
+    }
 }

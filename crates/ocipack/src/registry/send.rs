@@ -106,7 +106,7 @@ impl Sender<'_> {
                 return Err(error);
             }
             let session = upload.session();
-            if session != last {
+            if session != last && !matches!(upload.step(), Step::Done(_)) {
                 on_session(session.as_ref());
                 last = session;
             }

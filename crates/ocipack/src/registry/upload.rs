@@ -399,7 +399,7 @@ impl Upload {
                     Some(Some(committed)) if committed <= self.size => {
                         // `0-0` is one byte or none: registry 2.8 says it of an empty session. None is safe, because a
                         // registry that holds one refuses the first byte then.
-                        let committed = if committed == 1 && self.size > 1 { 0 } else { committed };
+                        let committed = if committed == 1 { 0 } else { committed };
                         if std::mem::take(&mut self.resuming) {
                             self.resumed = committed;
                         }
@@ -469,13 +469,14 @@ impl Upload {
                 self.state = State::Confirming(Otherwise::Restart);
                 Ok(())
             }
-            413 | 416 if whole && self.way != Way::Whole => {
+            413 | 416 if whole && self.way != Way::Whole && (head.status == 413 || self.size > CEILING) => {
                 (self.way, self.whole_refused) = (Way::Pieces, true);
                 self.piece = self.piece.min(self.size.max(1));
                 self.shrink()
             }
             413 => Err(Fault::Refused),
-            416 if !whole => {
+            // Too small to be too large: the session holds something else than was thought.
+            416 if self.way != Way::Whole => {
                 self.state = State::Asking;
                 self.stalled(false)
             }
@@ -488,7 +489,7 @@ impl Upload {
                 (self.way, self.whole_refused) = (Way::Pieces, true);
                 self.restart()
             }
-            401 | 403 | 405 | 429 | 500.. => Err(Fault::Refused),
+            401 | 403 | 429 | 500.. => Err(Fault::Refused),
             // Among them 400 DIGEST_INVALID: the registry has put the bytes together otherwise.
             _ => self.restart(),
         }
