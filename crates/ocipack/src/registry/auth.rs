@@ -27,9 +27,9 @@ use super::{
 };
 
 /// Life of a token that does not tell ("Token Authentication Specification" of the distribution project).
-const USUAL_LIFE: Duration = Duration::from_secs(60);
+const USUAL_LIFE: Duration = Duration::from_mins(1);
 /// A token may be used no longer than this, whatever it claims.
-const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+const LONGEST_LIFE: Duration = Duration::from_hours(1);
 /// A token is not used in the last part of its life: the request must still arrive.
 const MARGIN: Duration = Duration::from_secs(10);
 /// The most that a token server's answer may hold.
@@ -132,7 +132,9 @@ impl Auth {
             return Ok(value);
         }
         let credential = self.credential(place)?;
-        self.may_have(place, server, credential.is_some())?;
+        if credential.is_some() {
+            may_have(place, server)?;
+        }
         let answer = match &credential {
             Some(Credential::IdentityToken(token)) => self.exchange_identity(server, scopes, token)?,
             Some(Credential::Basic { user, password }) => {
@@ -153,19 +155,6 @@ impl Auth {
         let (server, scopes) = (server.clone(), scopes.clone());
         tokens.push(Token { origin, server, scopes, value: value.clone(), until });
         Ok(value)
-    }
-
-    /// A credential goes to a token server that the registry named over TLS, or on the registry's own host.
-    fn may_have(&self, place: &Place, server: &Server, any: bool) -> Result<(), Error> {
-        let trusted = place.base.scheme() == "https" || place.base.host() == server.realm.host();
-        if trusted || !any {
-            return Ok(());
-        }
-        let problem = format!(
-            "names {} for tokens, over a connection without TLS: credentials are not sent there",
-            host(&server.realm)
-        );
-        Err(ErrorKind::Protocol { host: host(&place.base), problem }.into())
     }
 
     /// "Requesting a Token" of the distribution project's token specification.
@@ -245,6 +234,18 @@ impl Auth {
         }
         Ok(Server { realm, service: challenge.parameter("service").map(ToOwned::to_owned) })
     }
+}
+
+/// A credential goes to a token server that the registry named over TLS, or on the registry's own host.
+fn may_have(place: &Place, server: &Server) -> Result<(), Error> {
+    if place.base.scheme() == "https" || place.base.host() == server.realm.host() {
+        return Ok(());
+    }
+    let problem = format!(
+        "names {} for tokens, over a connection without TLS: credentials are not sent there",
+        host(&server.realm)
+    );
+    Err(ErrorKind::Protocol { host: host(&place.base), problem }.into())
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -184,6 +184,8 @@ impl Scopes {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, clippy::arithmetic_side_effects)]
+
     use super::*;
 
     fn seen(header: &str) -> String {
@@ -205,7 +207,7 @@ mod tests {
                 "bearer(realm=https://auth.docker.io/token|service=registry.docker.io|scope=repository:a/b:pull,push)",
             ),
             (r#"BEARER Realm = "https://h/t" , Service = h"#, "bearer(realm=https://h/t|service=h)"),
-            (r#"Bearer realm=https://h/t,service=h"#, "bearer(realm=https://h/t|service=h)"),
+            ("Bearer realm=https://h/t,service=h", "bearer(realm=https://h/t|service=h)"),
             (r#"Negotiate, Basic realm="x", Bearer realm="y""#, "negotiate() basic(realm=x) bearer(realm=y)"),
             ("Negotiate abc/d+==, Basic realm=x", "negotiate() basic(realm=x)"),
             (r#"Bearer realm="a\"b\\c", error="invalid_token""#, r#"bearer(realm=a"b\c|error=invalid_token)"#),

@@ -167,6 +167,7 @@ struct Config {
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
+#[allow(clippy::struct_field_names, reason = "the names of the file")]
 struct Auth {
     auth: Option<String>,
     username: Option<String>,
@@ -325,6 +326,8 @@ fn setup(what: &str, problem: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, clippy::unnecessary_wraps, clippy::arithmetic_side_effects)]
+
     use super::*;
 
     fn basic(user: &str, password: &str) -> Option<Credential> {

@@ -102,6 +102,8 @@ fn address(url: &str, problem: String) -> transfer::Error {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, clippy::arithmetic_side_effects)]
+
     use super::*;
 
     fn bases(options: &Options, repository: &str) -> Vec<String> {

@@ -180,16 +180,15 @@ fn parse(text: &str) -> Result<Parsed, Error> {
     if text.is_empty() {
         return Err(refused(text, "nothing, expected registry/name:tag"));
     }
-    let (ipv6, rest) = match text.strip_prefix('[') {
-        None => (None, text.to_owned()),
-        Some(_) => {
-            let (host, path) = text.split_once('/').ok_or_else(|| refused(text, "no name behind the registry"))?;
-            if !is_ipv6(host) {
-                return Err(refused(text, "what stands in brackets is no IPv6 address with an optional port"));
-            }
-            // Any host will do: it is replaced below.
-            (Some(host), format!("localhost/{path}"))
+    let (ipv6, rest) = if text.starts_with('[') {
+        let (host, path) = text.split_once('/').ok_or_else(|| refused(text, "no name behind the registry"))?;
+        if !is_ipv6(host) {
+            return Err(refused(text, "what stands in brackets is no IPv6 address with an optional port"));
         }
+        // Any host will do: it is replaced below.
+        (Some(host), format!("localhost/{path}"))
+    } else {
+        (None, text.to_owned())
     };
     let parsed = grammar::Reference::try_from(rest.as_str()).map_err(|error| {
         use grammar::ParseError as Problem;
@@ -243,6 +242,8 @@ fn refused(text: &str, problem: &'static str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, clippy::arithmetic_side_effects)]
+
     use super::*;
 
     const HEX: &str = "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";

@@ -180,10 +180,10 @@ fn may_go_on(error: &Error) -> bool {
         | ErrorKind::Tls { .. }
         | ErrorKind::RateLimited { .. }
         | ErrorKind::Refused { .. }
+        | ErrorKind::GivenUp { .. }
         | ErrorKind::Io { .. }
         | ErrorKind::Cancelled => true,
         ErrorKind::Status { status, .. } => *status >= 500,
-        ErrorKind::GivenUp { .. } => true,
         _ => error.is_transient(),
     }
 }
@@ -199,13 +199,10 @@ fn given_up(last: Error, budget: &Budget) -> Error {
 /// The error of an answer that is taken for a refusal.
 fn refusal(response: Response, url: &Url) -> Error {
     let status = response.status.as_u16();
-    match check(response, url) {
-        Err(error) => error,
-        Ok(_) => {
-            let problem = format!("answers {status} again and again, and the blob is not there");
-            ErrorKind::Protocol { host: host(url), problem }.into()
-        }
-    }
+    check(response, url).err().unwrap_or_else(|| {
+        let problem = format!("answers {status} again and again, and the blob is not there");
+        ErrorKind::Protocol { host: host(url), problem }.into()
+    })
 }
 
 fn head(response: &Response) -> Head {

@@ -415,6 +415,7 @@ impl Upload {
         }
     }
 
+    #[allow(clippy::match_same_arms, reason = "a line for each status, with its reason")]
     fn taken(&mut self, head: &Head, sent: &Range<u64>) -> Result<(), Fault> {
         if self.hop(head)? {
             return Ok(());
@@ -453,6 +454,7 @@ impl Upload {
         }
     }
 
+    #[allow(clippy::match_same_arms, reason = "a line for each status, with its reason")]
     fn closed(&mut self, head: &Head, sent: &Range<u64>) -> Result<(), Fault> {
         if self.hop(head)? {
             return Ok(());
@@ -495,9 +497,11 @@ impl Upload {
         }
     }
 
+    #[allow(clippy::match_same_arms, reason = "a line for each status, with its reason")]
     fn confirmed(&mut self, head: &Head, otherwise: Otherwise) -> Result<(), Fault> {
         match (head.status, otherwise) {
-            (200, _) if head.length.is_none_or(|length| length == self.size) => {
+            // Some say 0 of every blob when nothing of it is sent.
+            (200, _) if head.length.is_none_or(|length| length == self.size || length == 0) => {
                 self.state = State::Done(Uploaded::Sent { resumed: self.resumed });
                 Ok(())
             }

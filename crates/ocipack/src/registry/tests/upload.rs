@@ -391,14 +391,13 @@ impl Model {
 
     fn serve_well(&mut self, step: &Step, data: &[u8]) -> Head {
         match step {
-            Step::Mount { .. } => head(404),
             Step::Begin { .. } => {
                 self.session = Some(Vec::new());
                 at(202, "/u")
             }
             Step::Ask { .. } if self.session.is_some() => holds(204, &self.range()),
             Step::Confirm { .. } => head(if self.stored.is_some() { 200 } else { 404 }),
-            Step::Ask { .. } => head(404),
+            Step::Ask { .. } | Step::Mount { .. } => head(404),
             Step::Piece { range, .. } | Step::Close { range, .. } => {
                 let Some(session) = &mut self.session else { return head(404) };
                 if self.checks && session.len() as u64 != range.start {
