@@ -1,7 +1,7 @@
 //! Against Debian's `docker-registry` on loopback, with skopeo as the second pair of eyes.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test stops where its helpers do")]
 
-use std::{process::Command, sync::Arc};
+use std::{collections::BTreeMap, process::Command, sync::Arc};
 
 use imgcore::{Blob, Digest, Epoch, NoProgress};
 use ocipack::{
@@ -50,7 +50,7 @@ fn read_back(client: &Client, from: &Repository, blob: &Blob) {
 }
 
 fn descriptor(digest: Digest, size: u64) -> Descriptor {
-    Descriptor { media_type: media::LAYER.to_owned(), digest, size, platform: None, annotations: Default::default() }
+    Descriptor { media_type: media::LAYER.to_owned(), digest, size, platform: None, annotations: BTreeMap::default() }
 }
 
 #[test]
