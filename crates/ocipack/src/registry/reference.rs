@@ -233,7 +233,7 @@ fn parse(text: &str) -> Result<Parsed, Error> {
 fn is_ipv6(host: &str) -> bool {
     let Some((inside, port)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) else { return false };
     let port = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
-    port && inside.parse::<std::net::Ipv6Addr>().is_ok()
+    port && inside.parse::<core::net::Ipv6Addr>().is_ok()
 }
 
 fn refused(text: &str, problem: &'static str) -> Error {
