@@ -37,6 +37,14 @@ impl Error {
         matches!(self.kind(), ErrorKind::Connect { .. } | ErrorKind::Timeout { .. })
     }
 
+    /// How long nothing came before it was given up; nothing for every other failure.
+    pub fn waited(&self) -> Duration {
+        match self.kind() {
+            ErrorKind::Timeout { waited, .. } => *waited,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Whether the user stopped it.
     pub fn is_cancelled(&self) -> bool {
         matches!(self.kind(), ErrorKind::Cancelled)

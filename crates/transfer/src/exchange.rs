@@ -120,7 +120,13 @@ impl Net {
             let credential = credential.map(|value| Secret::new(String::from_utf8_lossy(value.as_bytes())));
             let start = self.pace.now();
             let sent = self.transport.send(hop.clone());
-            *waited = waited.saturating_add(self.pace.now().saturating_sub(start));
+            let took = match (&request.body, &sent) {
+                // A long time of sending is no silence.
+                (Body::Blob(_), Err(error)) => error.waited(),
+                (Body::Blob(_), Ok(_)) => Duration::ZERO,
+                _ => self.pace.now().saturating_sub(start),
+            };
+            *waited = waited.saturating_add(took);
             let mut response = sent?;
             response.trail = Trail { url: Some(url.clone()), credential };
             if response.status == StatusCode::UNAUTHORIZED

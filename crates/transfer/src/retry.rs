@@ -76,7 +76,8 @@ impl Budget {
         self.fruitless = Duration::ZERO;
     }
 
-    /// Counts a failed try that took `took`, and says whether another one is left.
+    /// Counts a failed try, in which a server was silent for `took`, and says whether another one is left. Time in which
+    /// a body went out or came in is no silence ([`Error::waited`] tells them apart).
     pub fn spend(&mut self, took: Duration) -> bool {
         self.tries = self.tries.saturating_add(1);
         self.fruitless = self.fruitless.saturating_add(took);

@@ -100,6 +100,8 @@ fn a_streamed_body_is_not_repeated_after_a_failure() {
         (vec![reply(500)], "500"),
         (vec![no_connection()], "Connect"),
         (vec![reply(429).with("retry-after", "1"), reply(201)], "201"),
+        // Sending may take long.
+        (vec![reply(429).after(3600), reply(201).after(3600)], "201"),
     ] {
         let script = Script::new(replies);
         let body = Body::Blob(Blob::from_bytes("layer", vec![0; 10]));
@@ -287,6 +289,10 @@ fn after_a_refusal_a_better_credential_is_sent_and_no_loop_begins() {
     let script = Script::new([reply(401)]);
     let error = check(script.net().exchange(request(), &Anonymous).unwrap(), &url("https://a.example/a")).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Refused { status: 401, with_credentials: false, .. }));
+
+    let script = Script::new([reply(401).after(3600), reply(201)]);
+    let request = Request::new(Method::PUT, url("https://a.example/a")).body(Body::Blob(Blob::from_bytes("b", "b")));
+    assert_eq!(outcome(script.net().exchange(request, &Careless::default())), "201");
 
     // Another host asks for credentials: it gets none.
     let script = Script::new([to("https://b.example/"), reply(401)]);

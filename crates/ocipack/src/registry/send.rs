@@ -118,9 +118,9 @@ impl Sender<'_> {
         let url = request.url.clone();
         (self.may_send)(&url)?;
         let access = (self.access)(matches!(step, Step::Mount { .. }));
-        let start = self.net.pace.now();
         let outcome = self.net.exchange_within(&request, &*access, budget);
-        let took = self.net.pace.now().saturating_sub(start);
+        // A long time of sending is no silence.
+        let took = outcome.as_ref().err().map(Error::waited).unwrap_or_default();
         let has_body = matches!(request.body, Body::Blob(_));
         let response = match outcome {
             Ok(response) => response,
