@@ -137,11 +137,14 @@ impl Content {
             return self.files.get(name).map_or_else(|| Answer::new(404), |bytes| served(request, bytes));
         }
         // The other host holds what this one redirects to, and asks nobody.
-        if let Some(rest) = path.strip_prefix("/cdn") {
+        if let Some(rest) = request.target.strip_prefix("/cdn") {
             let moved = Request { target: rest.to_owned(), ..request.clone() };
             let auth = std::mem::take(&mut self.auth);
-            let answer = self.answer(&moved);
+            let mut answer = self.answer(&moved);
             self.auth = auth;
+            for (_, value) in answer.headers.iter_mut().filter(|(name, _)| name == "Location") {
+                value.insert_str(0, "/cdn");
+            }
             return answer;
         }
         let reads = matches!(request.method.as_str(), "GET" | "HEAD");

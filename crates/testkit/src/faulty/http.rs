@@ -43,7 +43,7 @@ impl Request {
     }
 
     /// How many bytes of body it announces; `None` for chunked encoding.
-    fn length(&self) -> Option<usize> {
+    pub(super) fn announced(&self) -> Option<u64> {
         if self.header("transfer-encoding").is_some() {
             return None;
         }
@@ -94,7 +94,8 @@ pub enum Wire {
     Endless,
 }
 
-/// An answer. `{here}`, `{other}` and `{target}` in header values stand for the two hosts and for path and query.
+/// An answer. In header values `{here}` stands for the host that answers, `{other}` for the other one, `{elsewhere}` for the
+/// one that is not the registry (`{elsewhere by name}`: as `localhost`), `{target}` for path and query.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// Status.
@@ -202,10 +203,11 @@ impl Connection<'_> {
 
     /// Reads the body, at most `most` bytes of it.
     pub(super) fn body(&mut self, request: &mut Request, most: usize) -> io::Result<()> {
-        match request.length() {
+        match request.announced() {
             Some(0) => Ok(()),
             Some(length) => {
                 self.release()?;
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
                 self.take(length.min(most), &mut request.body)
             }
             None => {
@@ -323,6 +325,9 @@ impl Connection<'_> {
     fn filled(&self, value: &str, request: &Request) -> String {
         let here = usize::from(self.at == At::Elsewhere);
         let value = value.replace("{here}", &self.hosts[here]).replace("{other}", &self.hosts[1 - here]);
+        let port = self.hosts[1].rsplit(':').next().unwrap_or_default();
+        let value =
+            value.replace("{elsewhere}", &self.hosts[1]).replace("{elsewhere by name}", &format!("localhost:{port}"));
         value.replace("{target}", &request.target)
     }
 

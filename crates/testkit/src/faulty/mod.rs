@@ -65,14 +65,15 @@ pub struct Setup {
 /// Which requests a rule is for.
 pub struct On {
     method: &'static str,
-    path: &'static str,
+    path: String,
     at: Option<At>,
+    larger: Option<u64>,
     times: std::ops::Range<usize>,
 }
 
 /// A rule for requests of a method (empty: any) whose path and query hold a text.
-pub fn on(method: &'static str, path: &'static str) -> On {
-    On { method, path, at: None, times: 0..usize::MAX }
+pub fn on(method: &'static str, path: impl Into<String>) -> On {
+    On { method, path: path.into(), at: None, larger: None, times: 0..usize::MAX }
 }
 
 impl On {
@@ -98,6 +99,12 @@ impl On {
     #[must_use]
     pub fn at(self, at: At) -> Self {
         Self { at: Some(at), ..self }
+    }
+
+    /// Those alone that announce more bytes than this, or do not say how many.
+    #[must_use]
+    pub fn larger_than(self, bytes: u64) -> Self {
+        Self { larger: Some(bytes), ..self }
     }
 
     /// They get this answer, and nothing else happens.
@@ -152,8 +159,9 @@ impl Rule {
     /// Whether the rule is for this request; counts those that it could be for.
     fn meets(&self, request: &Request) -> bool {
         let fits = (self.on.method.is_empty() || self.on.method == request.method)
-            && request.target.contains(self.on.path)
-            && self.on.at.is_none_or(|at| at == request.at);
+            && request.target.contains(&self.on.path)
+            && self.on.at.is_none_or(|at| at == request.at)
+            && self.on.larger.is_none_or(|least| request.announced().is_none_or(|length| length > least));
         fits && self.on.times.contains(&self.met.fetch_add(1, Ordering::SeqCst))
     }
 }
