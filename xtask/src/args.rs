@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Overlay(ImageArgs),
     /// List the boards, or show one with its layout drawn to scale
     Boards(BoardsArgs),
+    /// Ask every origin what its bytes are, show what changed, write boards/sources.lock; never moves a digest unasked
+    Lock(LockArgs),
     /// Re-read a finished image: structure, checksums, layout, boot chain
     Verify(VerifyArgs),
     /// Recognise a file and explain what is in it
@@ -161,6 +163,26 @@ pub(crate) enum BoardsCommand {
         #[arg(long, value_name = "SCENARIO")]
         boot: Option<String>,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask lock\n  cargo xtask lock nanopi-m6\n  cargo xtask lock --update rock64/u-boot\n  \
+    cargo xtask lock --update ghcr.io/siderolabs/sbc-rockchip:v0.2.0 --dry-run"
+)]
+pub(crate) struct LockArgs {
+    /// Boards by name or path, or `files` for the files of no board [default: all of them]
+    #[arg(value_name = "BOARD")]
+    pub(crate) boards: Vec<String>,
+    /// Let this one move to the bytes that its origin gives: ROLE, BOARD/ROLE, or the reference of an image; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) update: Vec<String>,
+    /// Fail if the lock file would change
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// Show what would change, and change nothing
+    #[arg(long, alias = "check")]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -344,7 +366,7 @@ impl ImageArgs {
 /// End of 2107: FAT knows no later instant. Before 1980 it says 1980.
 const LAST_EPOCH: u64 = 4_354_819_198;
 
-fn epoch() -> Result<Option<Epoch>, Error> {
+pub(crate) fn epoch() -> Result<Option<Epoch>, Error> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(None) };
     let seconds = text.to_str().and_then(|text| text.parse().ok()).filter(|seconds| *seconds <= LAST_EPOCH);
     seconds.map(|seconds| Some(Epoch(seconds))).ok_or_else(|| {

@@ -117,9 +117,14 @@ impl<'a> Resolver<'a> {
             let help = "build once without --locked, look at the change of boards/sources.lock, and commit it";
             return Err(Error::new(Exit::Input, Finding::error("SRC004", message).help(help)));
         }
+        if let Some(locked) = locked.as_ref().filter(|locked| locked.origin != origin.place()) {
+            return Err(elsewhere(&self.board.name, role, &locked.origin, &origin.place()));
+        }
         let ask = Ask { role, origin, folder: &self.board.folder, locked: locked.as_ref() };
-        let obtained = obtain(self.context, &ask)?;
+        let mut obtained = obtain(self.context, &ask)?;
         if locked.is_none() {
+            let open = self.lock.find_unresolved(&self.board.name, role);
+            obtained.licence = obtained.licence.or_else(|| open.and_then(|open| open.licence.clone()));
             self.lock.set(obtained.locked(&self.board.name, role));
             self.learned = true;
         }
@@ -157,6 +162,14 @@ pub(crate) fn keep_lock(folder: &Path, board: &str, learned: &Lock, store: &Stor
         }
     }
     lock.write(folder)
+}
+
+/// The lock entry of an input is for another origin than the board file names: its digest says nothing about this one.
+pub(crate) fn elsewhere(board: &str, role: &str, locked: &str, named: &str) -> Error {
+    let finding = Finding::error("SRC032", format!("{role}: boards/sources.lock has it from another origin"))
+        .of(named)
+        .help(format!("locked from: {locked}\nrun `cargo xtask lock {board} --update {role}` and look at the change"));
+    Error::new(Exit::Input, finding)
 }
 
 /// Two errors as one.

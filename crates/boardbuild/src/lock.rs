@@ -1,5 +1,6 @@
 //! `boards/sources.lock`, which says what every input's bytes are, and `boards/defaults.toml`.
 
+pub(crate) mod changes;
 mod text;
 
 use std::path::{Path, PathBuf};

@@ -88,7 +88,6 @@ struct TakeRecord {
 /// `SRC011` from archives, and as [`fetch::file`].
 pub(crate) fn obtain(context: &Context<'_>, ask: &Ask<'_>) -> Result<Obtained> {
     let Ask { role, origin, locked, .. } = *ask;
-    let place = origin.place();
     let licence = locked.and_then(|locked| locked.licence.clone()).or_else(|| origin.licence.clone());
     let whole = origin.member.is_none() && origin.range.is_none();
     // A local file may have changed; what came from elsewhere is what the lock says or nothing.
@@ -100,6 +99,39 @@ pub(crate) fn obtain(context: &Context<'_>, ask: &Ask<'_>) -> Result<Obtained> {
         return Ok(Obtained { blob, sha256: locked.sha256, from, place: locked.origin.clone(), licence });
     }
     let held = hold(context, ask)?;
+    found(context, ask, held)
+}
+
+/// The bytes that an origin gives at this moment, whatever the lock says. `seen` is its archive or package as an earlier
+/// answer of the same run had it, so that one archive is fetched once for all that is taken out of it.
+///
+/// # Errors
+/// As [`obtain`].
+pub(crate) fn resolve(
+    context: &Context<'_>,
+    role: &str,
+    folder: &Path,
+    origin: &Origin,
+    seen: Option<&Container>,
+) -> Result<Obtained> {
+    let ask = Ask { role, origin, folder, locked: None };
+    let here = match seen.filter(|_| origin.image.is_none()) {
+        Some(seen) => context.store.blob(role, seen.sha256)?.map(|blob| (blob, seen)),
+        None => None,
+    };
+    let held = match here {
+        Some((blob, seen)) => Held { blob, sha256: seen.sha256, url: seen.url.clone(), inner: None },
+        None => hold(context, &ask)?,
+    };
+    found(context, &ask, held)
+}
+
+/// What the origin means of its container, held to the lock.
+fn found(context: &Context<'_>, ask: &Ask<'_>, held: Held) -> Result<Obtained> {
+    let Ask { role, origin, locked, .. } = *ask;
+    let place = origin.place();
+    let licence = locked.and_then(|locked| locked.licence.clone()).or_else(|| origin.licence.clone());
+    let whole = origin.member.is_none() && origin.range.is_none();
     let (blob, from) = if whole {
         (held.blob, held.inner)
     } else {

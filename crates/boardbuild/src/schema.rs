@@ -149,6 +149,17 @@ fn board() -> Value {
     }))
 }
 
+/// What `lock` says of each entry that it asked.
+fn lock() -> Value {
+    let side = nullable(&object(&json!({ "origin": string(), "sha256": digest(), "size": count() })));
+    let kinds = json!({ "enum": [
+        "added", "resolved", "unchanged", "amended", "moved", "refused", "unchecked", "unresolved", "gone"
+    ] });
+    let change =
+        object(&json!({ "name": string(), "kind": kinds, "old": side, "new": side, "why": nullable(&string()) }));
+    object(&json!({ "changes": list(&change), "written": list(&string()), "dryRun": { "type": "boolean" } }))
+}
+
 /// File names and texts of the schemas: one for each command, one for `build.json`.
 pub fn schemas() -> Vec<(String, String)> {
     let built = object(&json!({
@@ -164,6 +175,7 @@ pub fn schemas() -> Vec<(String, String)> {
         ("image", built.clone()),
         ("overlay", built),
         ("boards", json!({ "anyOf": [boards(), board()] })),
+        ("lock", lock()),
         (
             "verify",
             json!({ "type": "object", "required": ["kind"], "properties": { "kind": { "enum": ["disk", "oci"] }, "layout": list(&range()) } }),

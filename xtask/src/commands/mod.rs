@@ -9,6 +9,7 @@ mod fetch;
 mod fixtures;
 mod image;
 mod inspect;
+mod lock;
 mod vendor;
 mod verify;
 
@@ -30,6 +31,7 @@ pub(crate) fn dispatch(command: Command) -> (&'static str, Run) {
         Command::Image(args) => ("image", Box::new(move |global| image::image(&args, global))),
         Command::Overlay(args) => ("overlay", Box::new(move |global| image::overlay(&args, global))),
         Command::Boards(args) => ("boards", Box::new(move |_| boards::run(args))),
+        Command::Lock(args) => ("lock", Box::new(move |global| lock::run(&args, global))),
         Command::Verify(args) => ("verify", Box::new(move |global| verify::run(&args, global))),
         Command::Inspect(args) => ("inspect", Box::new(move |_| inspect::run(&args))),
         Command::Fetch(args) => ("fetch", Box::new(move |global| fetch::run(&args, global))),
