@@ -189,7 +189,7 @@ impl Asking<'_, '_> {
         if error.exit() == Exit::Cancelled || code.starts_with("IOE") || code.starts_with("USE") {
             return Err(error);
         }
-        let offline = matches!(code, "NET007" | "SRC003");
+        let offline = matches!(code, "NET007" | "SRC003") && self.context.network.options().offline;
         let why = match code {
             _ if offline => "--offline was given".to_owned(),
             "NET001" => format!("{host} could not be reached"),
