@@ -13,7 +13,6 @@ use imgcore::{Finding, Severity};
 use ocipack::Platform;
 
 use crate::{
-    build::Context,
     error::{Error, Exit, Result},
     image::{self, Place, Taken},
     inputs::{Input, Resolver},
@@ -114,20 +113,48 @@ impl Resolver<'_> {
 
     /// Files of an image, and what to call the image in a record.
     fn image_files(&mut self, place: &Place, platform: &Platform, paths: &[&str]) -> Result<(String, Vec<Taken>)> {
-        let context: &Context<'_> = self.context;
+        let context = self.context;
         let (path, tag) = match place {
             Place::Layout { folder, tag } => (folder, tag.as_deref()),
             Place::Archive { file, tag } => (file, tag.as_deref()),
             Place::Folder(folder) => (folder, None),
             Place::Reference(reference) => {
-                let finding = Finding::error("SRC003", format!("{reference}: not fetched yet: use --base dir:DIR"));
-                return Err(Error::new(Exit::Input, finding.help(replace(platform))));
+                return self.reference_files(reference, platform, paths).map_err(|error| instead(error, platform));
             }
         };
         let identity = image::identity(path, tag, context)?;
         let open = || image::open_local(path, tag, platform, &image::limits(None), context);
         Ok(("base".to_owned(), image::files(context, &identity, platform, paths, open)?))
     }
+
+    /// Files of an image in a registry; what its tag means is kept for the lock.
+    fn reference_files(
+        &mut self,
+        reference: &str,
+        platform: &Platform,
+        paths: &[&str],
+    ) -> Result<(String, Vec<Taken>)> {
+        let context = self.context;
+        let resolved = image::resolve(context, reference, platform, &self.lock, self.request.locked)?;
+        let known = self.lock.find_image(reference, &platform.to_string());
+        let limits = image::limits(known.and_then(|known| known.unpacked));
+        let open = || image::open_reference(context, reference, &resolved, platform, &limits);
+        let identity = image::reference_identity(&resolved);
+        let taken = image::files(context, &identity, platform, paths, open)?;
+        let pinned = reference.contains('@');
+        let name = if pinned { reference.to_owned() } else { format!("{reference}@{}", resolved.digest) };
+        if let Some(learned) = resolved.learned {
+            self.lock.set_image(learned);
+            self.learned = true;
+        }
+        Ok((name, taken))
+    }
+}
+
+/// Says what replaces a base that did not come.
+fn instead(error: Error, platform: &Platform) -> Error {
+    let absent = |finding: &Finding| finding.code.starts_with("NET");
+    if error.report().iter().any(absent) { error.more_help(&replace(platform)) } else { error }
 }
 
 /// What replaces a base that cannot be had.

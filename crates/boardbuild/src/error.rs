@@ -118,6 +118,16 @@ impl Error {
         self
     }
 
+    /// Says more of what to do, after what the error says.
+    #[must_use]
+    pub(crate) fn more_help(mut self, help: &str) -> Self {
+        if let Some(finding) = self.report.iter_mut().last() {
+            let first = finding.help.take().map_or_else(String::new, |first| first + "\n");
+            finding.help = Some(first + help);
+        }
+        self
+    }
+
     /// Says what to do, where the error does not say it yet.
     #[must_use]
     pub fn or_help(mut self, help: &str) -> Self {

@@ -16,6 +16,7 @@
 //! - A file appears complete under its final name or not at all.
 
 mod allow;
+mod apt;
 mod base;
 pub mod board;
 mod body;
@@ -27,6 +28,7 @@ mod files;
 mod front;
 mod home;
 mod image;
+mod image_source;
 mod incoming;
 mod inputs;
 mod inspect;

@@ -9,11 +9,12 @@ use imgcore::{Blob, Digest, Finding, ReadAt as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    apt,
     board::Origin,
     build::Context,
     error::{Error, Exit, Result},
     fetch::{self, Expected},
-    files,
+    files, image_source,
     lock::{Container, Locked},
     member::{self, Want},
     store::canonical_json,
@@ -193,6 +194,28 @@ fn hold(context: &Context<'_>, ask: &Ask<'_>) -> Result<Held> {
     if let Some(url) = &origin.url {
         let urls: Vec<_> = std::iter::once(url).chain(&origin.mirrors).cloned().collect();
         return fetched(context, role, &urls, &expected, None);
+    }
+    if let (Some(reference), Some(file)) = (&origin.image, &origin.file) {
+        // With a member behind the file, the lock's container is the file, not the image.
+        if let Some(sha256) = expected.sha256.filter(|_| !whole)
+            && let Some(blob) = context.store.blob(role, sha256)?
+        {
+            return Ok(Held { blob, sha256, url: None, inner: None });
+        }
+        let from = locked.and_then(|locked| locked.from.as_ref()).filter(|_| whole);
+        let image_source::FromImage { blob, from } =
+            image_source::take(context, role, reference, file, origin.platform.as_deref(), from)?;
+        let sha256 = blob.compute_digest()?;
+        return Ok(Held { blob, sha256, url: None, inner: Some(from) });
+    }
+    if let Some(apt) = &origin.apt {
+        // A locked package is fetched from where it was found, not looked for again.
+        if let (Some(url), Some(_)) = (locked.and_then(|locked| locked.from.as_ref()?.url.clone()), expected.sha256) {
+            return fetched(context, role, std::slice::from_ref(&url), &expected, Some(url.clone()));
+        }
+        let found = apt::find(context, role, apt)?;
+        let expected = Expected { sha256: Some(found.sha256), size: Some(found.size) };
+        return fetched(context, role, std::slice::from_ref(&found.url), &expected, Some(found.url.clone()));
     }
     Err(absent(ask))
 }

@@ -6,6 +6,7 @@
 
 mod local;
 mod place;
+mod registry;
 
 use std::{
     io::{self, Read, Write as _},
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::{
     local::{identity, open as open_local},
     place::Place,
+    registry::{Resolved, open as open_reference, resolve},
 };
 use crate::{
     build::Context,
@@ -38,6 +40,11 @@ pub(crate) fn limits(unpacked: Option<u64>) -> Limits {
     Limits { unpacked: unpacked.map_or(UNPACKED, |locked| locked.min(UNPACKED)), ..Limits::default() }
 }
 
+/// What makes the image of a reference this one and no other.
+pub(crate) fn reference_identity(resolved: &Resolved) -> String {
+    format!("image {}", resolved.digest)
+}
+
 /// An opened image: its documents are here, its layers come when they are asked for.
 pub(crate) struct Opened {
     /// What the user calls it.
@@ -51,6 +58,7 @@ pub(crate) struct Opened {
 enum Bytes {
     Archive { data: Arc<dyn ReadAt>, view: ArchiveView, _unpacked: Option<tempfile::TempPath> },
     Layout(PathBuf),
+    Registry(registry::Layers),
 }
 
 /// A file of an image, or why there is none.
@@ -134,7 +142,7 @@ impl Opened {
     ///
     /// # Errors
     /// A layer that is missing or has other bytes; what the network answers.
-    pub(crate) fn layer(&self, index: usize, _context: &Context<'_>) -> Result<LayerView> {
+    pub(crate) fn layer(&self, index: usize, context: &Context<'_>) -> Result<LayerView> {
         let layer = self.view.layers.get(index).ok_or_else(|| refused(&self.name, Report::new()))?;
         if layer.data.is_some() {
             return Ok(layer.clone());
@@ -145,6 +153,7 @@ impl Opened {
                 view.place(&layer.digest).map(|place| Blob::new(label, Arc::clone(data), None).slice(place))
             }
             Bytes::Layout(folder) => local::blob(folder, &label, layer.digest)?,
+            Bytes::Registry(layers) => layers.fetch(&self.view, index, context)?,
         };
         let data = data.ok_or_else(|| {
             let finding = Finding::error("OCI015", format!("the layer {} is not there", layer.digest)).of(&self.name);
@@ -161,6 +170,9 @@ impl Opened {
         let mut watch = Watch::new(context.progress, &task);
         while let Some(index) = search.needs() {
             watch.pause();
+            if let Bytes::Registry(layers) = &self.bytes {
+                layers.prefetch(&self.view, index, search.layers_read(), context)?;
+            }
             let layer = self.layer(index, context)?;
             watch.go_on();
             let read = search.read(&layer, context.progress, &mut |numbers, _, data| {

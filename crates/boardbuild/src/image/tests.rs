@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use imgcore::{Digest, NoProgress, ReadAt as _};
+use imgcore::{Digest, NoProgress};
 use ocipack::{Platform, media};
 use serde_json::{Value, json};
 

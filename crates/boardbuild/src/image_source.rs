@@ -1,0 +1,75 @@
+//! Sources that are one file of an image: `image`, `file` and `platform` in a board file.
+
+use imgcore::{Blob, Finding, ReadAt as _};
+use ocipack::Platform;
+
+use crate::{
+    build::Context,
+    error::{Error, Exit, Result},
+    image::{self, Taken},
+    lock::{Container, Lock, LockedImage},
+};
+
+/// The platform of an image that names none.
+const PLATFORM: &str = "linux/arm64";
+
+/// A file of an image.
+#[derive(Debug, Clone)]
+pub(crate) struct FromImage {
+    /// Its bytes, their digest known.
+    pub(crate) blob: Blob,
+    /// The manifest that it was found by.
+    pub(crate) from: Container,
+}
+
+/// Takes one file out of an image. What `locked` says is what is read, whatever the tag names today.
+///
+/// # Errors
+/// `SRC020` and `SRC021` for an image without the platform or the file, those of [`image::files`] and of the network.
+pub(crate) fn take(
+    context: &Context<'_>,
+    role: &str,
+    reference: &str,
+    file: &str,
+    platform: Option<&str>,
+    locked: Option<&Container>,
+) -> Result<FromImage> {
+    let platform: Platform = platform.unwrap_or(PLATFORM).parse().map_err(|error: ocipack::Error| {
+        Error::usage(format!("{role}: {error}")).or_help("write platform = \"linux/arm64\"")
+    })?;
+    // The lock of one input knows its image; the lock of bases is not asked.
+    let mut known = Lock::default();
+    if let Some(from) = locked {
+        known.set_image(LockedImage {
+            reference: reference.to_owned(),
+            platform: platform.to_string(),
+            digest: from.sha256,
+            size: from.size,
+            unpacked: from.unpacked,
+        });
+    }
+    let resolved = image::resolve(context, reference, &platform, &known, false)?;
+    let limits = image::limits(locked.and_then(|from| from.unpacked));
+    let identity = image::reference_identity(&resolved);
+    let open = || image::open_reference(context, reference, &resolved, &platform, &limits);
+    let taken = image::files(context, &identity, &platform, &[file], open)?;
+    let manifest = context.store.blob("manifest", resolved.digest)?.map_or(0, |blob| blob.size());
+    let from = match locked {
+        Some(from) => from.clone(),
+        None => Container { url: None, sha256: resolved.digest, size: manifest, unpacked: None },
+    };
+    match taken.into_iter().next() {
+        Some(Taken::File(blob)) => Ok(FromImage { blob: blob.with_label(role), from }),
+        other => {
+            let what = match other {
+                Some(Taken::Other(what)) => format!("is a {what}, expected a file"),
+                Some(Taken::Missing(Some(near))) => format!("is not there; the nearest name is {near}"),
+                _ => "is not there".to_owned(),
+            };
+            let finding = Finding::error("SRC021", format!("{role}: {file} {what}"))
+                .of(reference)
+                .help(format!("correct `file` in the board file, or give --source {role}=FILE"));
+            Err(Error::new(Exit::Input, finding))
+        }
+    }
+}
