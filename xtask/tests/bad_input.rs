@@ -106,19 +106,19 @@ fn versions_outside_the_table_name_the_range() {
 fn missing_and_wrong_inputs_are_named_with_digests() {
     let place = Place::new();
     place.refused(
-        &["image", "nanopi-m6", "-o", "out"],
+        &["image", "nanopi-m6", "--offline", "-o", "out"],
         3,
         &["idbloader", "u-boot", "dtb", "--source idbloader=FILE", "imager:v", "--base dir:DIR"],
     );
     place.refused(
-        &["image", "nanopi-m6", "--boot", "vendor", "-o", "out"],
+        &["image", "nanopi-m6", "--boot", "vendor", "--offline", "-o", "out"],
         3,
         &["sha256:0691a16eaba10bc6b236", "4161536"],
     );
     let board = bare_demo(&place, |text| text);
     place.refused(&["image", &board, "--source", "dtb=/no/such", "-o", "out"], 3, &["dtb: /no/such does not exist"]);
     place.refused(&["image", &board, "--base", "dir:/no/such", "-o", "out"], 3, &["no folder at this path"]);
-    place.refused(&["image", &board, "--base", "ghcr.io/a/b:c", "-o", "out"], 3, &["--base dir:DIR"]);
+    place.refused(&["image", &board, "--base", "ghcr.io/a/b:c", "--offline", "-o", "out"], 3, &["--base dir:DIR"]);
     place.refused(&["image", &board, "--base", "nonsense", "-o", "out"], 2, &["--base dir:DIR"]);
 
     // Locked by the first build, changed after it.

@@ -11,7 +11,11 @@ use imgcore::{Digest, NoProgress};
 use ocipack::{Platform, media};
 use serde_json::{Value, json};
 
-use super::{Opened, Place, Taken, files, identity, limits, open_local};
+use testkit::registry::{Door, Registry};
+
+use super::{
+    Opened, Place, Resolved, Taken, files, identity, limits, open_local, open_reference, reference_identity, resolve,
+};
 use crate::{Context, Error, Exit, Home, Network, NetworkOptions, Store, error::Result};
 
 const KERNEL: &str = "usr/install/arm64/vmlinuz";
@@ -37,12 +41,39 @@ impl Bench {
         }
     }
 
+    /// May speak to one registry.
+    fn online(registry: &Registry) -> Self {
+        let plain_http = vec![registry.host()];
+        let network = Network::new(NetworkOptions { plain_http, ..NetworkOptions::default() });
+        Self { network, ..Self::new() }
+    }
+
+    fn offline(self) -> Self {
+        Self { network: Network::new(NetworkOptions { offline: true, ..NetworkOptions::default() }), ..self }
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context { home: &self.place, store: &self.store, network: &self.network, progress: &NoProgress }
+    }
+
+    fn resolve(&self, reference: &str, lock: &Lock, locked: bool) -> Result<Resolved> {
+        resolve(&self.context(), reference, &Platform::new("linux", "arm64"), lock, locked)
+    }
+
+    fn pull(&self, reference: &str, lock: &Lock, paths: &[&str]) -> Result<Vec<String>> {
+        let (context, platform) = (self.context(), Platform::new("linux", "arm64"));
+        let resolved = self.resolve(reference, lock, false)?;
+        let open = || open_reference(&context, reference, &resolved, &platform, &limits(None));
+        let taken = files(&context, &reference_identity(&resolved), &platform, paths, open)?;
+        Ok(taken.iter().map(text).collect())
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
     fn take_from(&self, place: &str, paths: &[&str]) -> Result<Vec<Taken>> {
-        let context = Context { home: &self.place, store: &self.store, network: &self.network, progress: &NoProgress };
+        let context = self.context();
         let platform = Platform::new("linux", "arm64");
         let (path, tag) = match Place::parse("--base", place, Some(self.home.path()))? {
             Place::Layout { folder, tag } => (folder, tag),
@@ -378,4 +409,120 @@ fn hostile_entries_are_refused_by_name() {
     let honest = [(b'3', "dev/null", "", &b""[..]), file("a/X", "1"), file("a/x", "2"), file(KERNEL, "kernel")];
     Layout::new(bench.path("l")).image("arm64", None, true, &[tar(&honest)]);
     assert_eq!(bench.texts("oci:l", &[KERNEL]), ["kernel"]);
+}
+
+/// Sends what a layout's tag, or its whole index, names.
+fn push(layout: &Path, tag: &str, to: &str, all: bool) -> Option<()> {
+    let mut command = Command::new(testkit::tool("skopeo")?);
+    command.args(["--insecure-policy", "copy", "--dest-tls-verify=false"]);
+    if all {
+        command.arg("--all");
+    }
+    testkit::run(command.arg(format!("oci:{}{tag}", layout.display())).arg(format!("docker://{to}")));
+    Some(())
+}
+
+#[test]
+fn a_registry_gives_the_locked_digest_and_only_the_layers_that_decide() {
+    let Some(registry) = Registry::start(Door::Plain) else { return };
+    let bench = Bench::online(&registry);
+    let folder = bench.path("layout");
+    let mut layout = Layout::new(folder.clone());
+    layout.image("arm64", Some("v1"), true, &twelve());
+    let manifest = layout.manifests[0]["digest"].as_str().unwrap().to_owned();
+    let reference = format!("{}/siderolabs/imager:v1", registry.host());
+    if push(&folder, ":v1", &reference, false).is_none() {
+        return;
+    }
+
+    // Learned at first use; what is on top needs nothing below.
+    assert!(bench.resolve(&reference, &Lock::default(), true).unwrap_err().to_string().contains("SRC004"));
+    let resolved = bench.resolve(&reference, &Lock::default(), false).unwrap();
+    let learned: LockedImage = resolved.learned.unwrap();
+    assert_eq!((learned.digest.to_string(), learned.platform.as_str()), (manifest.clone(), "linux/arm64"));
+    let mut lock = Lock::default();
+    lock.set_image(learned.clone());
+    assert_eq!(bench.pull(&reference, &lock, &["tmp"]).unwrap(), ["(folder)"]);
+    let documents = 2;
+    assert_eq!(bench.blobs(), documents + 1, "one layer was fetched");
+    assert_eq!(bench.pull(&reference, &lock, &WANTED).unwrap()[..4], ["kernel 8", "initramfs 4", "boot 7", "kernel 8"]);
+
+    // The tag moves, the lock does not.
+    let other = bench.path("other");
+    Layout::new(other.clone()).image("arm64", Some("v1"), true, &[tar(&[file(KERNEL, "moved")])]);
+    push(&other, ":v1", &reference, false).unwrap();
+    let fresh = Bench::online(&registry);
+    assert_eq!(fresh.pull(&reference, &lock, &[KERNEL]).unwrap(), ["kernel 8"]);
+    assert_eq!(fresh.pull(&reference, &Lock::default(), &[KERNEL]).unwrap(), ["moved"]);
+    let by_digest = format!("{}/siderolabs/imager@{manifest}", registry.host());
+    assert_eq!(fresh.pull(&by_digest, &Lock::default(), &[KERNEL]).unwrap(), ["kernel 8"]);
+
+    // What is in the store needs no network; what is not is said.
+    let fresh = fresh.offline();
+    assert_eq!(fresh.pull(&reference, &lock, &[KERNEL]).unwrap(), ["kernel 8"]);
+    assert!(
+        fresh.pull(&reference, &lock, &["usr/install/arm64/splash.bmp"]).unwrap_err().to_string().contains("NET007")
+    );
+    assert!(fresh.pull(&reference, &Lock::default(), &[KERNEL]).unwrap_err().to_string().contains("NET007"));
+
+    // A locked digest that is gone is never replaced by what the tag names.
+    let mut gone = Lock::default();
+    gone.set_image(LockedImage { digest: Digest::of(b"gone"), ..learned });
+    let error = bench.pull(&reference, &gone, &[KERNEL]).unwrap_err();
+    let help: String = error.report().iter().filter_map(|finding| finding.help.clone()).collect();
+    assert!(error.to_string().contains("NET003") && help.contains("which is locked"), "{error} {help}");
+    assert_eq!(error.exit(), Exit::Input);
+}
+
+#[test]
+fn a_registry_gives_the_image_for_the_platform() {
+    let Some(registry) = Registry::start(Door::Plain) else { return };
+    let bench = Bench::online(&registry);
+    let one = |text: &str| vec![tar(&[file(KERNEL, text)])];
+    let both = bench.path("both");
+    let mut layout = Layout::new(both.clone());
+    layout.image("amd64", None, true, &one("amd64"));
+    layout.image("arm64", None, true, &one("arm64"));
+    // One index on top, as `skopeo copy --all` wants it.
+    let index = json!({ "schemaVersion": 2, "mediaType": media::INDEX, "manifests": layout.manifests });
+    let index = layout.blob(media::INDEX, index.to_string().as_bytes());
+    std::fs::write(both.join("index.json"), json!({ "schemaVersion": 2, "manifests": [index] }).to_string()).unwrap();
+    let reference = format!("{}/imager:v1", registry.host());
+    if push(&both, "", &reference, true).is_none() {
+        return;
+    }
+    assert_eq!(bench.pull(&reference, &Lock::default(), &[KERNEL]).unwrap(), ["arm64"]);
+    // By the index's digest, without a lock entry, and without the network when it is in the store.
+    let by_index = format!("{}/imager@{}", registry.host(), index["digest"].as_str().unwrap());
+    assert_eq!(bench.pull(&by_index, &Lock::default(), &[KERNEL]).unwrap(), ["arm64"]);
+    assert_eq!(bench.offline().pull(&by_index, &Lock::default(), &[KERNEL]).unwrap(), ["arm64"]);
+
+    let bench = Bench::online(&registry);
+    let wrong = bench.path("wrong");
+    Layout::new(wrong.clone()).image("amd64", None, true, &one("amd64"));
+    let reference = format!("{}/imager:wrong", registry.host());
+    push(&wrong, "", &reference, false).unwrap();
+    let text = bench.pull(&reference, &Lock::default(), &[KERNEL]).unwrap_err().to_string();
+    assert!(text.contains("SRC020") && text.contains("linux/arm64; it has: linux/amd64"), "{text}");
+}
+
+#[test]
+fn one_file_of_an_image_is_a_source() {
+    let Some(registry) = Registry::start(Door::Plain) else { return };
+    let bench = Bench::online(&registry);
+    let folder = bench.path("layout");
+    let path = "artifacts/arm64/u-boot/rock-5b/u-boot-rockchip.bin";
+    Layout::new(folder.clone()).image("arm64", None, true, &[tar(&[file(path, "u-boot")])]);
+    let reference = format!("{}/sbc-rockchip:v0.2.0", registry.host());
+    if push(&folder, "", &reference, false).is_none() {
+        return;
+    }
+    let take =
+        |file: &str, locked| crate::image_source::take(&bench.context(), "u-boot", &reference, file, None, locked);
+    let found = take(path, None).unwrap();
+    assert_eq!(found.blob.compute_digest().unwrap(), Digest::of(b"u-boot"));
+    assert!(found.from.size > 0 && found.from.unpacked.is_none());
+    assert_eq!(take(path, Some(&found.from)).unwrap().from, found.from);
+    let text = take("artifacts/arm64/u-boot/rock-5b/u-boot.bin", None).unwrap_err().to_string();
+    assert!(text.contains("SRC021") && text.contains("u-boot-rockchip.bin"), "{text}");
 }
