@@ -16,7 +16,7 @@ use testkit::registry::{Door, Registry};
 use super::{
     Opened, Place, Resolved, Taken, files, identity, limits, open_local, open_reference, reference_identity, resolve,
 };
-use crate::{Context, Error, Exit, Home, Network, NetworkOptions, Store, error::Result};
+use crate::{Context, Error, Exit, Home, Lock, LockedImage, Network, NetworkOptions, Store, error::Result};
 
 const KERNEL: &str = "usr/install/arm64/vmlinuz";
 
