@@ -63,6 +63,10 @@ pub(crate) enum Command {
     Fetch(FetchArgs),
     /// Put everything that boards need into one folder, for --base dir: and --source
     Vendor(VendorArgs),
+    /// Publish an image at a registry: an archive, an OCI layout, or what the store has by digest
+    Push(PushArgs),
+    /// Fetch an image from a registry into the store and into an archive, every byte as it is
+    Pull(PullArgs),
     /// Look after the store
     Cache(CacheArgs),
     /// Run everything that `.ci/run` runs
@@ -266,6 +270,41 @@ pub(crate) struct VendorArgs {
     pub(crate) boards: Vec<String>,
     #[command(flatten)]
     pub(crate) supply: SupplyArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask push _out/nanopi-m6/overlay.tar ghcr.io/me/overlay:v1.10.6-1\n  cargo xtask push oci:layout \
+    127.0.0.1:5000/test:v1 --plain-http 127.0.0.1:5000\n\nExit codes: 0 done; 1 the tag names another image (--force moves it), or was \
+    taken meanwhile; 2 usage; 3 archive or digest missing, damaged or incomplete; 4 network or access; 130 Ctrl-C."
+)]
+pub(crate) struct PushArgs {
+    /// An archive (OCI, or of `docker save`), oci:DIR[:TAG], or sha256:… of an archive, index or manifest in the store
+    pub(crate) image: String,
+    /// Where to: HOST/REPOSITORY:TAG, or …@sha256:… without a tag; never with a scheme
+    pub(crate) reference: String,
+    /// Move the tag although it names another image
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask pull ghcr.io/siderolabs/installer-base:v1.13.9\n  cargo xtask pull ghcr.io/o/n:v1 --platform linux/arm64 \
+    -o n.tar\n  cargo xtask pull --store-only ghcr.io/o/n@sha256:…"
+)]
+pub(crate) struct PullArgs {
+    /// The image: HOST/REPOSITORY:TAG or …@sha256:…
+    pub(crate) reference: String,
+    /// The archive that is written [default: NAME-TAG.tar in the current folder; NAME-DIGITS.tar by digest]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Only for this platform; repeatable [default: all]
+    #[arg(long = "platform", value_name = "OS/ARCH")]
+    pub(crate) platforms: Vec<String>,
+    /// Fill the store and write no archive
+    #[arg(long, conflicts_with = "out")]
+    pub(crate) store_only: bool,
 }
 
 #[derive(Debug, Args)]

@@ -328,7 +328,11 @@ impl<'a> Finished<'a> {
     fn remember(&self, built: &Built) -> Result<()> {
         let mut outputs = Vec::new();
         for output in &built.outputs {
-            outputs.push((output.clone(), Stamp::of(&self.folder.join(&output.name))?));
+            let path = self.folder.join(&output.name);
+            let stamp = Stamp::of(&path)?;
+            // So that `push` finds an archive by its digest.
+            self.store.know_file(&path, &stamp, output.sha256)?;
+            outputs.push((output.clone(), stamp));
         }
         let done = Done {
             outputs,

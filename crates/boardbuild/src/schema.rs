@@ -158,6 +158,37 @@ fn lock() -> Value {
     let change =
         object(&json!({ "name": string(), "kind": kinds, "old": side, "new": side, "why": nullable(&string()) }));
     object(&json!({ "changes": list(&change), "written": list(&string()), "dryRun": { "type": "boolean" } }))
+/// What `push` did.
+fn pushed() -> Value {
+    let manifests = object(&json!({ "uploaded": count(), "skipped": count() }));
+    object(&json!({
+        "reference": string(),
+        "target": string(),
+        "digest": string(),
+        "mediaType": string(),
+        "nothingToDo": { "type": "boolean" },
+        "before": nullable(&string()),
+        "blobs": object(&json!({ "uploaded": count(), "mounted": count(), "skipped": count() })),
+        "manifests": manifests,
+        "bytes": count(),
+        "machineInstallImage": nullable(&string()),
+        "rateLimit": nullable(&string()),
+    }))
+}
+
+/// What `pull` did.
+fn pulled() -> Value {
+    let file = object(&json!({ "path": string(), "sha256": string(), "size": count() }));
+    object(&json!({
+        "reference": string(),
+        "digest": string(),
+        "mediaType": string(),
+        "platforms": list(&string()),
+        "blobs": object(&json!({ "downloaded": count(), "skipped": count() })),
+        "bytes": count(),
+        "file": nullable(&file),
+        "rateLimit": nullable(&string()),
+    }))
 }
 
 /// File names and texts of the schemas: one for each command, one for `build.json`.
@@ -191,6 +222,8 @@ pub fn schemas() -> Vec<(String, String)> {
                 "options": { "type": "object", "additionalProperties": list(&string()) },
             })),
         ),
+        ("push", pushed()),
+        ("pull", pulled()),
         ("cache", json!({ "type": "object", "required": ["root"] })),
         ("ci", object(&json!({ "steps": list(&string()) }))),
     ];

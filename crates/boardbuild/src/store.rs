@@ -124,6 +124,10 @@ impl Store {
         files::sync_folder(folder)
     }
 
+    pub(crate) fn upload_path(&self, key: Digest) -> PathBuf {
+        self.shape().join("uploads").join(format!("{}.json", key.hex()))
+    }
+
     pub(crate) fn blob_path(&self, digest: Digest) -> PathBuf {
         let hex = digest.hex();
         let shard = hex.get(..2).unwrap_or_default();
@@ -237,6 +241,27 @@ impl Store {
         Ok(sha256)
     }
 
+    /// Remembers the SHA-256 of a file that was written just now.
+    ///
+    /// # Errors
+    /// [`Exit::Io`](crate::Exit::Io) with the path.
+    pub(crate) fn know_file(&self, path: &Path, stamp: &Stamp, sha256: Digest) -> Result<()> {
+        let path = std::path::absolute(path).map_err(|error| Error::io(path, &error))?;
+        let path = path.to_string_lossy().into_owned();
+        self.record("file-1", Digest::of(path.as_bytes()), &FileRecord { path, stamp: stamp.clone(), sha256 })
+    }
+
+    /// A local file that had these bytes when it was read last, and was not touched since.
+    pub(crate) fn file_of(&self, digest: Digest) -> Option<PathBuf> {
+        let records = walk(&self.shape().join("actions/file-1")).ok()?;
+        let record = |path: PathBuf| serde_json::from_slice::<FileRecord>(&fs::read(path).ok()?).ok();
+        records.into_iter().filter_map(record).find_map(|record| {
+            let path = PathBuf::from(&record.path);
+            let same = record.sha256 == digest && Stamp::of(&path).is_ok_and(|stamp| stamp == record.stamp);
+            same.then_some(path)
+        })
+    }
+
     /// Counts what is there.
     ///
     /// # Errors
@@ -309,7 +334,7 @@ pub fn canonical_json(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// Writes a file so that it appears whole or not at all.
-fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder)?;
     let mut file = files::temporary_in(folder)?;

@@ -10,6 +10,8 @@ mod fixtures;
 mod image;
 mod inspect;
 mod lock;
+mod pull;
+mod push;
 mod vendor;
 mod verify;
 
@@ -36,6 +38,8 @@ pub(crate) fn dispatch(command: Command) -> (&'static str, Run) {
         Command::Inspect(args) => ("inspect", Box::new(move |_| inspect::run(&args))),
         Command::Fetch(args) => ("fetch", Box::new(move |global| fetch::run(&args, global))),
         Command::Vendor(args) => ("vendor", Box::new(move |global| vendor::run(&args, global))),
+        Command::Push(args) => ("push", Box::new(move |global| push::run(&args, global))),
+        Command::Pull(args) => ("pull", Box::new(move |global| pull::run(&args, global))),
         Command::Cache(args) => ("cache", Box::new(move |global| cache::run(args.command, global))),
         Command::Ci(args) => ("ci", Box::new(move |global| ci::run(&args, global))),
         Command::Docs(args) => ("docs", Box::new(move |_| docs::run(&args))),
