@@ -9,7 +9,7 @@ use std::{
 use imgcore::{ByteSize, Digest, Epoch, Finding, Progress, Report};
 use ocipack::{
     Platform, archive,
-    registry::{self, Journal as _, Pulled, Reference},
+    registry::{self, Client, Journal as _, Pulled, Reference},
 };
 use serde_json::json;
 
@@ -62,9 +62,7 @@ pub fn pull(request: &PullRequest, context: &Context<'_>) -> Result<Transferred>
         Some(pulled) => (pulled, None),
         None => {
             let client = context.network.client()?;
-            if request.ci && reference.registry() == "docker.io" && client.is_anonymous(reference.repository())? {
-                report.push(anonymous());
-            }
+            report.extend(shared_address(request.ci, &reference, client).map_err(failed)?);
             let pulled = registry::pull(client, &reference, &platforms, &store, context.progress).map_err(failed)?;
             let journal = StoreJournal(context.store);
             for blob in &pulled.contents.blobs {
@@ -103,11 +101,17 @@ pub fn pull(request: &PullRequest, context: &Context<'_>) -> Result<Transferred>
     Ok(Transferred { report, result, text, notes })
 }
 
-fn anonymous() -> Finding {
-    let text = "docker.io: pulling without an account: all jobs behind one address share 100 pulls in 6 hours";
-    Finding::warning("REG004", text).help(
-        "log in before (`docker login`), name a mirror with --mirror docker.io=MIRROR, or keep the store between jobs",
-    )
+/// Docker Hub counts pulls without an account by address, and all jobs of a provider share a few.
+fn shared_address(ci: bool, reference: &Reference, client: &Client) -> std::result::Result<Report, ocipack::Error> {
+    let hub = |name: &str| name == "docker.io" || name.starts_with("docker.io/");
+    let mirrored = client.options().mirrors.iter().any(|(from, _)| hub(from));
+    if !ci || mirrored || !hub(reference.registry()) || !client.is_anonymous(reference.repository())? {
+        return Ok(Report::new());
+    }
+    let text = "docker.io: pulling without an account: all jobs behind one address share its limit";
+    let help =
+        "log in before (`docker login`), name a mirror with --mirror docker.io=MIRROR, or keep the store between jobs";
+    Ok(std::iter::once(Finding::warning("REG004", text).help(help)).collect())
 }
 
 /// `NAME-TAG.tar` in the current folder; by digest `NAME-` and its first twelve digits.
@@ -174,7 +178,38 @@ impl<W: Write> Write for Counting<'_, W> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use ocipack::registry::{NoCredentials, Options};
+    use transfer::{Net, RealPace, Request, Response, Transport};
+
     use super::*;
+
+    /// No network.
+    struct Nowhere;
+    impl Transport for Nowhere {
+        fn send(&self, _: Request) -> std::result::Result<Response, transfer::Error> {
+            Err(transfer::ErrorKind::Cancelled.into())
+        }
+    }
+
+    #[test]
+    fn a_job_that_shares_its_address_is_warned() {
+        let client = |mirrors: &[(String, String)]| {
+            let options = Options { mirrors: mirrors.to_vec(), ..Options::default() };
+            Client::new(Net::new(Arc::new(Nowhere), Arc::new(RealPace::quiet())), Arc::new(NoCredentials), options)
+        };
+        let mirror = [("docker.io".to_owned(), "mirror.example".to_owned())];
+        for (ci, text, mirrors, expected) in [
+            (true, "alpine", &[][..], true),
+            (false, "alpine", &[], false),
+            (true, "ghcr.io/o/n:v1", &[], false),
+            (true, "alpine", &mirror, false),
+        ] {
+            let report = shared_address(ci, &text.parse().unwrap(), &client(mirrors)).unwrap();
+            assert_eq!(report.iter().any(|finding| finding.code == "REG004"), expected, "{text}");
+        }
+    }
 
     #[test]
     fn an_archive_is_called_after_its_reference() {

@@ -275,4 +275,24 @@ mod tests {
             finding.code == "REG005" && finding.help.as_ref().is_some_and(|help| help.contains("--mirror docker.io="))
         );
     }
+
+    #[test]
+    fn what_a_push_or_pull_ends_with_has_its_code() {
+        let (ours, there) = (Digest::of(b"ours"), Digest::of(b"there"));
+        let reference = || "127.0.0.1:5000/a:v1".to_owned();
+        for (kind, code, exit) in [
+            (ErrorKind::TagTaken { reference: reference(), ours, there }, "REG001", Exit::Refused),
+            (ErrorKind::TagMoved { reference: reference(), ours, there: Some(there) }, "REG002", Exit::Refused),
+            (ErrorKind::TagMoved { reference: reference(), ours, there: None }, "REG002", Exit::Refused),
+            (ErrorKind::Incomplete { digest: ours }, "REG003", Exit::Input),
+            (ErrorKind::OtherImage { reference: reference(), expected: there, found: ours }, "REG006", Exit::Input),
+            (ErrorKind::NoPlatform { wanted: "linux/arm".to_owned(), there: Vec::new() }, "REG007", Exit::Input),
+            (ErrorKind::Platform { text: "arm".to_owned() }, "USE001", Exit::Usage),
+        ] {
+            let error = failed(&kind.into(), "overlay.tar");
+            let finding = error.report().iter().next().unwrap();
+            assert_eq!((finding.code, error.exit()), (code, exit), "{finding}");
+            assert!(finding.help.as_ref().is_some_and(|help| !help.is_empty()), "{finding}");
+        }
+    }
 }

@@ -117,6 +117,16 @@ impl Names {
 }
 
 impl Archive {
+    /// What lies beside the blobs, by name: for whoever writes a folder instead of an archive.
+    pub fn top_files(&self) -> Vec<(String, Vec<u8>)> {
+        let files = self.tarball.entries().iter().filter(|entry| !entry.path.contains('/'));
+        let bytes = |entry: &Entry| match &entry.kind {
+            crate::Kind::File(data) => Some((entry.path.clone(), data.read_all(u64::from(u32::MAX)).ok()?)),
+            _ => None,
+        };
+        files.filter_map(bytes).collect()
+    }
+
     /// The document that [`root`](Self::root) describes.
     pub fn root_document(&self) -> Option<crate::Document> {
         document_of(&self.root, self).ok()

@@ -247,3 +247,128 @@ fn cancelled(target: &Reference) -> Error {
     let source = transfer::ErrorKind::Cancelled.into();
     ErrorKind::Transfer { doing: "pushing", target: target.to_string(), source }.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        io::Read as _,
+        sync::{Arc, Mutex},
+    };
+
+    use imgcore::{Epoch, NoProgress, ReadAtCursor};
+    use transfer::{Body, HeaderMap, HeaderValue, Method, Net, RealPace, Request, Response, StatusCode, Transport};
+
+    use super::*;
+    use crate::{
+        Entry, Image, Platform, archive, layer, media,
+        registry::{NoCredentials, Options},
+    };
+
+    /// A registry in memory. `rival` takes the tag as soon as it was written.
+    #[derive(Default)]
+    struct Memory {
+        held: Mutex<BTreeMap<String, Vec<u8>>>,
+        order: Mutex<Vec<String>>,
+        rival: Option<Vec<u8>>,
+    }
+
+    impl Transport for Memory {
+        fn send(&self, request: Request) -> Result<Response, transfer::Error> {
+            let path = request.url.path().to_owned();
+            let mut held = self.held.lock().expect("one thread at a time");
+            let mut sent = Vec::new();
+            match &request.body {
+                Body::Empty => {}
+                Body::Bytes(bytes) => sent.clone_from(bytes),
+                Body::Blob(blob) => {
+                    ReadAtCursor::new(blob).read_to_end(&mut sent).expect("memory");
+                }
+            }
+            let answer = |status: StatusCode, headers: &[(&'static str, String)]| {
+                let mut map = HeaderMap::new();
+                for (name, value) in headers {
+                    map.insert(*name, HeaderValue::from_str(value).expect("text"));
+                }
+                Ok(Response::new(status, map, std::io::empty()))
+            };
+            let digest = |bytes: &[u8]| ("docker-content-digest", Digest::of(bytes).to_string());
+            match request.method {
+                Method::HEAD | Method::GET => match held.get(&path) {
+                    Some(bytes) => {
+                        let kind = ("content-type", media::INDEX.to_owned());
+                        answer(StatusCode::OK, &[digest(bytes), kind, ("content-length", bytes.len().to_string())])
+                    }
+                    None => answer(StatusCode::NOT_FOUND, &[]),
+                },
+                Method::POST => answer(StatusCode::ACCEPTED, &[("location", format!("{path}1"))]),
+                _ => {
+                    let query: BTreeMap<_, _> = request.url.query_pairs().collect();
+                    let end = path.find("/blobs/uploads/").and_then(|at| path.get(..at));
+                    let key = match (end, query.get("digest")) {
+                        (Some(start), Some(digest)) => format!("{start}/blobs/{digest}"),
+                        _ => path,
+                    };
+                    self.order.lock().expect("one thread at a time").push(key.clone());
+                    let stored = self.rival.clone().filter(|_| key.ends_with("/v1")).unwrap_or_else(|| sent.clone());
+                    held.insert(key, stored);
+                    answer(StatusCode::CREATED, &[digest(&sent)])
+                }
+            }
+        }
+    }
+
+    fn image(text: &str) -> archive::Archive {
+        let entry = Entry::file("hello", 0o644, Blob::from_bytes("text", text));
+        let layer = layer::build(&[entry], Epoch(0)).expect("valid");
+        let images =
+            ["arm64", "amd64"].map(|arch| Image::new(Platform::new("linux", arch), vec![layer.clone()], Epoch(0)));
+        archive::plan(&images, &archive::Options::default()).expect("valid")
+    }
+
+    fn pushed(registry: &Arc<Memory>, image: &archive::Archive, force: bool) -> Result<Pushed, Error> {
+        let net = Net::new(registry.clone(), Arc::new(RealPace::quiet()));
+        let client = Client::new(net, Arc::new(NoCredentials), Options::default());
+        let target = "h.io/a/b:v1".parse().expect("a reference");
+        let root = image.root_document().expect("a root");
+        let options = PushOptions { force, ..PushOptions::default() };
+        push(&client, image, &root, &target, options, &NoProgress)
+    }
+
+    #[test]
+    fn blobs_go_first_and_the_tag_last() {
+        let registry = Arc::new(Memory::default());
+        let image = image("one");
+        let first = pushed(&registry, &image, false).expect("pushed");
+        assert_eq!((first.uploaded, first.documents, first.before), (3, 3, None));
+        let order = registry.order.lock().expect("done").clone();
+        let kinds: Vec<_> = order.iter().map(|path| path.contains("/blobs/")).collect();
+        assert_eq!(kinds, [true, true, true, false, false, false, false]);
+        assert!(order.last().is_some_and(|path| path.ends_with("/manifests/v1")));
+        let root = image.root().digest.to_string();
+        assert!(order.iter().rev().nth(1).is_some_and(|path| path.ends_with(&root)));
+        assert!(pushed(&registry, &image, false).expect("there").nothing_to_do());
+        assert_eq!(registry.order.lock().expect("done").len(), order.len());
+    }
+
+    #[test]
+    fn another_image_under_the_tag_stops_the_push_before_anything_is_sent() {
+        let registry = Arc::new(Memory::default());
+        pushed(&registry, &image("one"), false).expect("pushed");
+        let count = registry.order.lock().expect("done").len();
+        let refused = pushed(&registry, &image("two"), false).expect_err("taken");
+        assert!(matches!(refused.kind(), ErrorKind::TagTaken { .. }), "{refused}");
+        assert_eq!(registry.order.lock().expect("done").len(), count);
+        let moved = pushed(&registry, &image("two"), true).expect("forced");
+        assert_eq!(moved.before, Some(image("one").root().digest));
+    }
+
+    #[test]
+    fn a_rival_that_takes_the_tag_is_noticed() {
+        let rival = image("rival").root_document().expect("a root").bytes;
+        let registry = Arc::new(Memory { rival: Some(rival.clone()), ..Memory::default() });
+        let refused = pushed(&registry, &image("one"), false).expect_err("overtaken");
+        let ErrorKind::TagMoved { there, .. } = refused.kind() else { panic!("{refused}") };
+        assert_eq!(*there, Some(Digest::of(&rival)));
+    }
+}

@@ -1,4 +1,7 @@
-//! `ocipack`: looks into images of anybody.
+//! `ocipack`: looks into images of anybody, and with the feature `registry` moves them.
+
+#[cfg(feature = "registry")]
+mod registry;
 
 use std::{
     fs::File,
@@ -13,7 +16,7 @@ use imgcore::{Blob, Digest, ReadAt, Report};
 use ocipack::{BlobSource, Summary, read};
 
 #[derive(Parser)]
-#[command(name = "ocipack", version, about = "Look into OCI and Docker images without unpacking them")]
+#[command(name = "ocipack", version, about = "Look into OCI and Docker images without unpacking them, and move them")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -28,6 +31,16 @@ enum Command {
                             level, 2 usage, 3 no such file, 4 reading failed"
     )]
     Inspect(Inspect),
+    /// Fetch an image with every byte as it is; what was cut goes on
+    #[cfg(feature = "registry")]
+    #[command(after_help = "Exit codes: 0 done, 2 usage, 3 no such image, 4 network or access")]
+    Pull(registry::Pull),
+    /// Check an image and publish it: blobs, manifests, index, tag
+    #[cfg(feature = "registry")]
+    #[command(
+        after_help = "Exit codes: 0 done, 1 the tag names another image, 2 usage, 3 damaged or incomplete, 4 network or access"
+    )]
+    Push(registry::Push),
 }
 
 #[derive(Args)]
@@ -43,7 +56,13 @@ struct Inspect {
 }
 
 fn main() -> ExitCode {
-    let Command::Inspect(arguments) = Arguments::parse().command;
+    let arguments = match Arguments::parse().command {
+        Command::Inspect(arguments) => arguments,
+        #[cfg(feature = "registry")]
+        Command::Pull(arguments) => return ended(registry::pull(&arguments)),
+        #[cfg(feature = "registry")]
+        Command::Push(arguments) => return ended(registry::push(&arguments)),
+    };
     let outcome = inspect(&arguments.file);
     match print(&arguments, &outcome) {
         Ok(()) => ExitCode::from(code(&outcome)),
@@ -51,6 +70,13 @@ fn main() -> ExitCode {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(4),
     }
+}
+
+#[cfg(feature = "registry")]
+fn ended(outcome: Result<(), registry::Failure>) -> ExitCode {
+    let Err(registry::Failure { text, code }) = outcome else { return ExitCode::SUCCESS };
+    let _ = writeln!(io::stderr(), "error: {text}");
+    ExitCode::from(code)
 }
 
 type Outcome = io::Result<(Option<Summary>, Report)>;
