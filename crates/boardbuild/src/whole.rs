@@ -90,7 +90,7 @@ impl Incoming for Arriving {
     }
 
     fn commit(self: Box<Self>) -> io::Result<()> {
-        self.0.commit()
+        self.0.commit().map(drop)
     }
 }
 
