@@ -158,6 +158,8 @@ fn lock() -> Value {
     let change =
         object(&json!({ "name": string(), "kind": kinds, "old": side, "new": side, "why": nullable(&string()) }));
     object(&json!({ "changes": list(&change), "written": list(&string()), "dryRun": { "type": "boolean" } }))
+}
+
 /// What `push` did.
 fn pushed() -> Value {
     let manifests = object(&json!({ "uploaded": count(), "skipped": count() }));
