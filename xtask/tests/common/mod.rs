@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
 
 pub mod raw;
+pub mod transfers;
 pub mod web;
 
 use std::{
