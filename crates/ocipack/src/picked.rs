@@ -49,8 +49,7 @@ impl Picked {
         let names = &view.names;
         let mut tagged = names.iter().filter(|name| name.tag.as_deref().is_some_and(|name| is_tag(name, tag)));
         let one = match (names.as_slice(), tagged.next(), tagged.next()) {
-            ([one], ..) => Some(one),
-            (_, Some(one), None) => Some(one),
+            ([one], ..) | (_, Some(one), None) => Some(one),
             _ => None,
         };
         if let Some(one) = one {
@@ -95,9 +94,8 @@ fn with_platform(view: &ArchiveView, descriptor: &Descriptor) -> Descriptor {
 
 /// Makes the manifest that Docker's own format lacks.
 fn docker(view: &ArchiveView, tag: &str) -> Result<Picked, Error> {
-    let image = match view.images.as_slice() {
-        [image] => image,
-        _ => return Err(ErrorKind::SeveralImages { wanted: tag.to_owned(), names: view.tags.clone() }.into()),
+    let [image] = view.images.as_slice() else {
+        return Err(ErrorKind::SeveralImages { wanted: tag.to_owned(), names: view.tags.clone() }.into());
     };
     let (Some(config), Role::Image) = (&image.config, image.role) else {
         return Err(ErrorKind::NoImages.into());

@@ -207,7 +207,7 @@ mod tests {
         for digest in source.blobs().keys().filter(|digest| **digest != root.digest) {
             let refused = Contents::read(root.clone(), &Without(&source, *digest, None)).expect_err("missing");
             assert!(matches!(refused.kind(), ErrorKind::Incomplete { .. }), "{refused}");
-            let size = source.blobs().get(digest).map_or(0, |blob| imgcore::ReadAt::size(blob));
+            let size = source.blobs().get(digest).map_or(0, imgcore::ReadAt::size);
             let other = Blob::from_bytes("x", vec![b' '; usize::try_from(size).unwrap_or(0)]);
             let lying = Without(&source, *digest, Some(other));
             // The bytes of blobs are read when the archive is written.

@@ -51,7 +51,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use imgcore::{Digest, ReadAt, Report};
 
 pub use options::{Limits, Options};
-pub use search::{Found, Search};
+pub use search::{FileSink, Found, Search};
 pub use tree::{Node, NodeKind, Tree};
 pub use view::{ArchiveBlobs, ArchiveView, Compression, Format, ImageView, LayerView, Name, Role};
 

@@ -74,6 +74,9 @@ pub enum Found {
     },
 }
 
+/// Takes a file: the numbers of the paths (as given, from 0) whose file it is, its size, its bytes.
+pub type FileSink<'a> = dyn FnMut(&[usize], u64, &mut dyn Read) -> io::Result<()> + 'a;
+
 /// A search for files in one image. It asks for layers by number and reads what it is given.
 ///
 /// A file is found in the uppermost layer that has it, unless a layer above has deleted it or put something else in its
@@ -220,12 +223,7 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// What `sink` answers, or that the user stopped. What is wrong with the layer goes into the report.
-    pub fn read(
-        &mut self,
-        layer: &LayerView,
-        progress: &dyn Progress,
-        sink: &mut dyn FnMut(&[usize], u64, &mut dyn Read) -> io::Result<()>,
-    ) -> Result<(), Error> {
+    pub fn read(&mut self, layer: &LayerView, progress: &dyn Progress, sink: &mut FileSink<'_>) -> Result<(), Error> {
         let Some(index) = self.next.checked_sub(1) else { return Ok(()) };
         self.next = index;
         self.read.insert(index);

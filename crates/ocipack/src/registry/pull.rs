@@ -69,13 +69,12 @@ pub fn pull(
         Some(digest) => digest,
         None => client.head(reference)?.digest,
     };
-    let root = match stored(digest, store)? {
-        Some(root) => root,
-        None => {
-            let document = client.manifest(&reference.with_digest(digest))?;
-            put(&document, store, progress)?;
-            document
-        }
+    let root = if let Some(root) = stored(digest, store)? {
+        root
+    } else {
+        let document = client.manifest(&reference.with_digest(digest))?;
+        put(&document, store, progress)?;
+        document
     };
     let contents = Contents::follow(root, platforms, &mut |descriptor| {
         if let Ok(document) = document_of(descriptor, store) {

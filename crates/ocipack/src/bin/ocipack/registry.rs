@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Args;
-use imgcore::{Blob, Digest, Epoch, Hasher, NoProgress, Progress, ReadAt as _};
+use imgcore::{Blob, Digest, Epoch, Hasher, NoProgress, Progress};
 use ocipack::{
     BlobSource, Descriptor, Error, ErrorKind, Picked, Platform, archive, read,
     registry::{
