@@ -250,7 +250,7 @@ pub(crate) struct SupplyArgs {
     after_help = "Examples:\n  cargo xtask fetch nanopi-r6c\n  cargo xtask fetch nanopi-m6 --boot vendor --talos v1.13.9\n  cargo xtask fetch nanopi-r6c && cargo xtask image nanopi-r6c --offline"
 )]
 pub(crate) struct FetchArgs {
-    /// Names of boards (`cargo xtask boards` lists them) or paths of board files
+    /// Names of boards (`cargo xtask boards` lists them) or paths of board files; `files` for those of boards/files.toml
     #[arg(required = true, value_name = "BOARD")]
     pub(crate) boards: Vec<String>,
     #[command(flatten)]
@@ -265,7 +265,7 @@ pub(crate) struct VendorArgs {
     /// Folder; what is there and right is left alone
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
-    /// Names of boards (`cargo xtask boards` lists them) or paths of board files
+    /// Names of boards (`cargo xtask boards` lists them) or paths of board files; `files` for those of boards/files.toml
     #[arg(required = true, value_name = "BOARD")]
     pub(crate) boards: Vec<String>,
     #[command(flatten)]

@@ -99,6 +99,23 @@ impl<'a> Resolver<'a> {
         missing.map_or(Ok(inputs), Err)
     }
 
+    /// Every input of the board file that anybody publishes, by role.
+    ///
+    /// # Errors
+    /// As [`board_inputs`](Self::board_inputs).
+    pub(crate) fn published_inputs(&mut self) -> Result<BTreeMap<String, Input>> {
+        let board = self.board;
+        let (mut inputs, mut missing) = (BTreeMap::new(), None);
+        for (role, _) in board.sources.iter().filter(|(_, origin)| origin.is_published()) {
+            match self.board_input(role) {
+                Ok(input) => drop(inputs.insert(role.clone(), input)),
+                Err(error) if error.exit() == Exit::Input => missing = Some(join(missing, error)),
+                Err(error) => return Err(join(missing, error)),
+            }
+        }
+        missing.map_or(Ok(inputs), Err)
+    }
+
     fn board_input(&mut self, role: &str) -> Result<Input> {
         if let Some(path) = self.request.sources.get(role) {
             return self.given(role, path);

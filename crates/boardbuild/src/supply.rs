@@ -20,7 +20,7 @@ use crate::{
 /// What is brought here.
 #[derive(Debug, Clone)]
 pub struct SupplyRequest {
-    /// Names or paths of boards.
+    /// Names or paths of boards; `files` for the files of no board.
     pub boards: Vec<String>,
     /// Whether all boot scenarios are meant, not only the one that the request names.
     pub all: bool,
@@ -198,6 +198,9 @@ fn gather_all(request: &SupplyRequest, context: &Context<'_>) -> Result<Vec<Gath
 /// Resolves one board's inputs and its base.
 fn gather(request: &SupplyRequest, name: &str, context: &Context<'_>) -> Result<Gathered> {
     let build = Request { board: name.to_owned(), ..request.build.clone() };
+    if name == board::FILES {
+        return gather_files(&build, context);
+    }
     let board = board::find(&context.home.boards, name)?;
     let defaults = Defaults::read(&context.home.boards)?;
     let lock = Lock::read_if_there(&board.folder)?.unwrap_or_default();
@@ -230,6 +233,21 @@ fn gather(request: &SupplyRequest, name: &str, context: &Context<'_>) -> Result<
     let base = BASE_ROLES.into_iter().filter_map(|(role, file)| Some((file, base.get(role)?.clone()))).collect();
     let extensions = inputs.keys().map(|role| (role.clone(), extension(&board, role))).collect();
     Ok(Gathered { board: board.name.clone(), inputs: inputs.into_values().collect(), base, extensions })
+}
+
+/// The files of `boards/files.toml`, which belong to no board.
+fn gather_files(build: &Request, context: &Context<'_>) -> Result<Gathered> {
+    let board = board::files(&context.home.boards)?;
+    let board = board.ok_or_else(|| Error::usage(format!("no {}.toml beside the boards", board::FILES)))?;
+    let lock = Lock::read_if_there(&board.folder)?.unwrap_or_default();
+    let mut resolver = Resolver::new(&board, build, context, lock)?;
+    let inputs = resolver.published_inputs();
+    if let Some(learned) = resolver.into_lock() {
+        keep_lock(&board.folder, &board.name, &learned, context.store)?;
+    }
+    let inputs = inputs?;
+    let extensions = inputs.keys().map(|role| (role.clone(), extension(&board, role))).collect();
+    Ok(Gathered { board: board.name.clone(), inputs: inputs.into_values().collect(), base: Vec::new(), extensions })
 }
 
 fn scenarios<'a>(board: &'a Board, build: &Request, all: bool) -> Result<Vec<Option<&'a board::Scenario>>> {
