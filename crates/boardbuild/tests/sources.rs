@@ -180,7 +180,7 @@ fn two(host: &str) -> String {
 fn filled() -> World {
     let world = World::new(two);
     world.files.put("/u-boot.zip", &zip("pkg/idbloader.img", &[7; 5000]));
-    world.files.put("/b.dtb", &[9; 700_000]);
+    world.files.put("/b.dtb", &vec![9; 700_000]);
     world
 }
 
@@ -217,13 +217,13 @@ fn other_bytes_than_the_locked_ones_are_refused() {
     world.fetch(false, false).unwrap();
     world.store.collect().unwrap();
     world.files.put("/u-boot.zip", &zip("pkg/idbloader.img", &[8; 5000]));
-    world.files.put("/b.dtb", &[8; 700_000]);
-    let expected = Digest::of(&[9; 700_000]).to_string();
+    world.files.put("/b.dtb", &vec![8; 700_000]);
+    let expected = Digest::of(&vec![9; 700_000]).to_string();
     refused(
         world.fetch(false, false),
         Exit::Input,
         "SRC002",
-        &["dtb", &expected, &Digest::of(&[8; 700_000]).to_string()],
+        &["dtb", &expected, &Digest::of(&vec![8; 700_000]).to_string()],
     );
     let stats = world.store.stats().unwrap();
     assert_eq!((stats.blobs, stats.partial_bytes), (0, 0), "what is proved wrong does not stay");
@@ -233,7 +233,7 @@ fn other_bytes_than_the_locked_ones_are_refused() {
         refused(world.fetch(false, false), Exit::Input, "SRC002", &["dtb"]);
     }
     world.files.put("/u-boot.zip", &zip("pkg/idbloader.img", &[7; 5000]));
-    world.files.put("/b.dtb", &[9; 700_000]);
+    world.files.put("/b.dtb", &vec![9; 700_000]);
     world.fetch(false, true).unwrap();
 }
 
@@ -243,9 +243,9 @@ fn a_killed_run_is_gone_on_with() {
     world.fetch(false, false).unwrap();
     world.store.collect().unwrap();
     world.files.requests();
-    let digest = Digest::of(&[9; 700_000]);
+    let digest = Digest::of(&vec![9; 700_000]);
     let mut partial = world.store.receive(digest, &NoProgress).unwrap().unwrap();
-    partial.write_all(&[9; 123_456]).unwrap();
+    partial.write_all(&vec![9; 123_456]).unwrap();
     drop(partial);
     world.fetch(false, false).unwrap();
     let requests = world.files.requests();

@@ -6,7 +6,7 @@ use super::{fault::Fault, names};
 
 /// First bytes of an `ar` archive.
 pub(super) const MAGIC: &[u8] = b"!<arch>\n";
-const HEADER: u64 = 60;
+const HEADER: usize = 60;
 /// A package has three members; some have a signature or two.
 const MEMBERS: usize = 64;
 
@@ -18,9 +18,9 @@ pub(super) fn data(package: &Blob) -> Result<Blob, Fault> {
         if at >= package.size() {
             return data.ok_or_else(|| Fault::damaged("a Debian package without data.tar"));
         }
-        let mut header = [0; HEADER as usize];
+        let mut header = [0; HEADER];
         let cut = || Fault::damaged(format!("truncated: the package ends inside the member at byte {at}"));
-        if package.size().saturating_sub(at) < HEADER {
+        if package.size().saturating_sub(at) < HEADER as u64 {
             return Err(cut());
         }
         package.read_exact_at(at, &mut header).map_err(Fault::from_io)?;
@@ -33,7 +33,7 @@ pub(super) fn data(package: &Blob) -> Result<Blob, Fault> {
         let size: u64 = size
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| Fault::damaged(format!("the size of the `ar` member at byte {at} is no number")))?;
-        let start = at.saturating_add(HEADER);
+        let start = at.saturating_add(HEADER as u64);
         let end = start.checked_add(size).filter(|end| *end <= package.size()).ok_or_else(cut)?;
         let name = field(0, 16);
         let name = name.strip_suffix(b"/").unwrap_or(name);

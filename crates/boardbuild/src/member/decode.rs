@@ -61,9 +61,20 @@ impl Packing {
             // A zstd file may begin with a skippable frame.
             [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Self::Zstd,
             [0x1F, 0x8B, 8, ..] => Self::Gzip,
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => Self::Bzip2,
-            // An empty bzip2 file is its end mark alone.
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => Self::Bzip2,
+            // The first block; in an empty file the end mark.
+            [
+                b'B',
+                b'Z',
+                b'h',
+                b'1'..=b'9',
+                0x31 | 0x17,
+                0x41 | 0x72,
+                0x59 | 0x45,
+                0x26 | 0x38,
+                0x53 | 0x50,
+                0x59 | 0x90,
+                ..,
+            ] => Self::Bzip2,
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Self::Zip,
             _ if start.starts_with(ar::MAGIC) => Self::Ar,
             _ if is_tar(start) => Self::Tar,

@@ -207,7 +207,6 @@ impl<'a> Matches<'a> {
     pub(super) fn one(self) -> Result<Vec<u8>, Fault> {
         let mut found = self.found;
         match (found.len(), self.other) {
-            (1, None) => Ok(found.pop().unwrap_or_default()),
             (0, Some((name, kind))) => Err(Fault::not_a_file(&name, kind)),
             (0, None) => Err(Fault::Member {
                 problem: format!("no member {}", self.pattern),
@@ -215,7 +214,7 @@ impl<'a> Matches<'a> {
             }),
             (1, Some((name, kind))) if found.first() == Some(&name) => Err(Fault::not_a_file(&name, kind)),
             // A pattern is for files; a folder that fits as well is no second file.
-            (1, Some(_)) => Ok(found.pop().unwrap_or_default()),
+            (1, _) => Ok(found.pop().unwrap_or_default()),
             _ => {
                 let shown: Vec<_> = found.iter().take(CANDIDATES).map(|name| shown(name)).collect();
                 let problem = format!("{} fits more than one member, expected exactly one", self.pattern);

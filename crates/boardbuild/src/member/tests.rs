@@ -192,10 +192,8 @@ fn tarball(entries: &[(u8, &str, &str, &[u8])]) -> Vec<u8> {
         let mut put = |at: usize, text: &[u8]| block[at..at + text.len()].copy_from_slice(text);
         if name.len() > 100 {
             let record = format!("path={name}\n");
-            let length = (1..).find(|digits| {
-                digits + 1 + record.len() == format!("{}", digits + 1 + record.len()).len() + 1 + record.len()
-            });
-            let total = length.unwrap() + 1 + record.len();
+            // The length counts its own digits.
+            let total = record.len() + 1 + (record.len() + 5).to_string().len();
             out.extend(tarball(&[(b'x', "pax", "", format!("{total} {record}").as_bytes())]));
         }
         put(0, &name.as_bytes()[..name.len().min(100)]);

@@ -20,10 +20,10 @@ const LOCATOR_64: u32 = 0x0706_4b50;
 /// The end record without its comment (APPNOTE 4.3.16).
 const END_SIZE: u64 = 22;
 const COMMENT_MAX: u64 = 0xffff;
-const LOCATOR_SIZE: u64 = 20;
-const END_64_SIZE: u64 = 56;
-const CENTRAL_SIZE: u64 = 46;
-const LOCAL_SIZE: u64 = 30;
+const LOCATOR_SIZE: usize = 20;
+const END_64_SIZE: usize = 56;
+const CENTRAL_SIZE: usize = 46;
+const LOCAL_SIZE: usize = 30;
 /// Extra field with what does not fit into 32 bits (APPNOTE 4.5.3).
 const EXTRA_64: u16 = 1;
 /// Longest target of a link.
@@ -110,10 +110,10 @@ impl<'a> Archive<'a> {
             size: u64::from(record.u32(12)),
             offset: u64::from(record.u32(16)),
         };
-        if place.entries == 0xffff || place.size == 0xffff_ffff || place.offset == 0xffff_ffff {
-            if let Some((found, at)) = end_64(data, end)? {
-                (place, end) = (found, at);
-            }
+        if (place.entries == 0xffff || place.size == 0xffff_ffff || place.offset == 0xffff_ffff)
+            && let Some((found, at)) = end_64(data, end)?
+        {
+            (place, end) = (found, at);
         }
         if place.disks != 0 || place.here != place.entries {
             return Err(Fault::damaged("a zip of several disks: join it first"));
@@ -201,7 +201,7 @@ impl<'a> Archive<'a> {
         let mut directory = BufReader::with_capacity(super::decode::READ, directory);
         let cut = |_: io::Error| Fault::damaged("truncated: the zip's directory ends inside an entry");
         for _ in 0..self.entries {
-            let mut fixed = [0; CENTRAL_SIZE as usize];
+            let mut fixed = [0; CENTRAL_SIZE];
             directory.read_exact(&mut fixed).map_err(cut)?;
             let record = Record(&fixed);
             if record.u32(0) != CENTRAL {
@@ -233,8 +233,8 @@ impl<'a> Archive<'a> {
         method(entry)?;
         let wrong = |problem: &str| Fault::damaged(format!("{}: {problem}", names::shown(&entry.name)));
         let at = entry.local.saturating_add(self.shift);
-        let mut fixed = [0; LOCAL_SIZE as usize];
-        if at.saturating_add(LOCAL_SIZE) > self.start {
+        let mut fixed = [0; LOCAL_SIZE];
+        if at.saturating_add(LOCAL_SIZE as u64) > self.start {
             return Err(wrong("the zip's directory leads behind the files"));
         }
         self.data.read_exact_at(at, &mut fixed).map_err(Fault::from_io)?;
@@ -242,7 +242,7 @@ impl<'a> Archive<'a> {
         if record.u32(0) != LOCAL {
             return Err(wrong("there is no file where the zip's directory says"));
         }
-        let name_at = at.saturating_add(LOCAL_SIZE);
+        let name_at = at.saturating_add(LOCAL_SIZE as u64);
         let name_end = name_at.saturating_add(u64::from(record.u16(26)));
         let name = self.data.slice(name_at..name_end).read_all(COMMENT_MAX).map_err(Fault::from_io)?;
         if name != entry.raw_name {
@@ -281,8 +281,8 @@ struct Place {
 
 /// The zip64 end record in front of the end record at `end`, and where it is.
 fn end_64(data: &Blob, end: u64) -> Result<Option<(Place, u64)>, Fault> {
-    let mut locator = [0; LOCATOR_SIZE as usize];
-    let Some(at) = end.checked_sub(LOCATOR_SIZE) else { return Ok(None) };
+    let mut locator = [0; LOCATOR_SIZE];
+    let Some(at) = end.checked_sub(LOCATOR_SIZE as u64) else { return Ok(None) };
     data.read_exact_at(at, &mut locator).map_err(Fault::from_io)?;
     let locator = Record(&locator);
     if locator.u32(0) != LOCATOR_64 {
@@ -290,9 +290,9 @@ fn end_64(data: &Blob, end: u64) -> Result<Option<(Place, u64)>, Fault> {
     }
     let damaged = || Fault::damaged("the zip64 end record is not where its locator says");
     // Right in front of the locator, or where the locator says if something was put between.
-    let mut fixed = [0; END_64_SIZE as usize];
-    for at in [at.checked_sub(END_64_SIZE), Some(locator.number(8, 8))].into_iter().flatten() {
-        if at.saturating_add(END_64_SIZE) > data.size() {
+    let mut fixed = [0; END_64_SIZE];
+    for at in [at.checked_sub(END_64_SIZE as u64), Some(locator.number(8, 8))].into_iter().flatten() {
+        if at.saturating_add(END_64_SIZE as u64) > data.size() {
             continue;
         }
         data.read_exact_at(at, &mut fixed).map_err(Fault::from_io)?;

@@ -135,11 +135,7 @@ mod tests {
             ),
             (ErrorKind::NotFound { url: url(), message: message() }, "NET003", Exit::Input, "address"),
             (
-                ErrorKind::RateLimited {
-                    host: host(),
-                    message: message(),
-                    retry_after: Some(Duration::from_secs(900)),
-                },
+                ErrorKind::RateLimited { host: host(), message: message(), retry_after: Some(Duration::from_mins(15)) },
                 "NET004",
                 Exit::Io,
                 "wait 900 s",
