@@ -47,6 +47,10 @@ pub(super) fn scan<R: Read>(
             EntryKind::Other(_) => matches.other(&name, "a device or something else that is no file")?,
         }
     }
+    // A tar that was cut between two entries looks whole but for this.
+    if !reader.end_marked() {
+        return Err(Fault::damaged("truncated: the tar ends without its end mark"));
+    }
     let mut rest = reader.into_inner();
     // To the end: the stream's own checksum stands there.
     std::io::copy(&mut rest, &mut std::io::sink()).map_err(Fault::from_io)?;

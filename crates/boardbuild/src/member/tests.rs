@@ -132,6 +132,9 @@ fn archives_of_other_programs_are_read() {
             refused(&bytes, &want("usr/lib/u-boot-1.0"), "SRC006", "is a folder");
         }
         // Whatever is cut off the end of a compressed file is missed.
+        if name.starts_with("padded") {
+            continue;
+        }
         let cut = &bytes[..bytes.len() - bytes.len() / 4];
         let error = taken(cut, &want("usr/lib/u-boot-1.0/u-boot.itb")).expect_err("cut");
         assert!(error.contains("SRC010") || error.contains("SRC006"), "{name}: {error}");
@@ -186,6 +189,11 @@ fn ranges_come_out_of_images_in_any_packing() {
 
 /// A tar of entries: type, name, target, data.
 fn tarball(entries: &[(u8, &str, &str, &[u8])]) -> Vec<u8> {
+    [blocks(entries), vec![0; 1024]].concat()
+}
+
+/// The entries alone, without the end mark.
+fn blocks(entries: &[(u8, &str, &str, &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
     for (kind, name, target, data) in entries {
         let mut block = [0_u8; 512];
@@ -194,7 +202,7 @@ fn tarball(entries: &[(u8, &str, &str, &[u8])]) -> Vec<u8> {
             let record = format!("path={name}\n");
             // The length counts its own digits.
             let total = record.len() + 1 + (record.len() + 5).to_string().len();
-            out.extend(tarball(&[(b'x', "pax", "", format!("{total} {record}").as_bytes())]));
+            out.extend(blocks(&[(b'x', "pax", "", format!("{total} {record}").as_bytes())]));
         }
         put(0, &name.as_bytes()[..name.len().min(100)]);
         put(100, b"0000644\0");
@@ -243,6 +251,7 @@ fn hostile_archives_are_refused_by_the_entry() {
     for (entries, code, text) in cases {
         refused(&tarball(entries), &want("dir/file"), code, text);
     }
+    refused(&blocks(&[good]), &want("dir/file"), "SRC010", "without its end mark");
     // Names that only a file system could stumble over do not matter: nothing is unpacked.
     for name in ["nul", "dir/FILE", "a\\b", "com1.txt", "e\u{301}", "\u{e9}"] {
         let (out, _) = taken(&tarball(&[file(name), good]), &want("dir/file")).unwrap();
@@ -258,7 +267,7 @@ fn a_million_entries_are_enough() {
     let mut names = String::new();
     let mut bytes = Vec::new();
     // Headers of empty files, all of one name, compress to nothing.
-    let block = tarball(&[(b'0', "x", "", b"")]);
+    let block = blocks(&[(b'0', "x", "", b"")]);
     let mut packed = zstd::stream::write::Encoder::new(&mut bytes, 1).unwrap();
     for _ in 0..=1_000_000 {
         packed.write_all(&block).unwrap();
