@@ -48,8 +48,8 @@ impl Resolver<'_> {
         let wanted: Vec<_> = BASE_ROLES.into_iter().filter(|(role, _)| !inputs.contains_key(role)).collect();
         match self.base(talos, needed)? {
             None => {}
-            Some(Place::Folder(folder)) => self.from_folder(&folder, arch, &wanted, &mut inputs)?,
-            Some(place) => self.from_image(&place, arch, &wanted, &mut inputs)?,
+            Some(Place::Folder(folder)) => self.take_from_folder(&folder, arch, &wanted, &mut inputs)?,
+            Some(place) => self.take_from_image(&place, arch, &wanted, &mut inputs)?,
         }
         Ok(inputs)
     }
@@ -64,7 +64,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn from_folder(
+    fn take_from_folder(
         &self,
         folder: &Path,
         arch: &str,
@@ -85,7 +85,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn from_image(
+    fn take_from_image(
         &mut self,
         place: &Place,
         arch: &str,

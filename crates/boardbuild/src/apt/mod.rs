@@ -67,7 +67,7 @@ pub(crate) fn find(context: &Context<'_>, role: &str, apt: &Apt) -> Result<Found
             "the package {} {} has no usable file name, size and SHA256: {:?}, {:?}, {:?}",
             apt.package, package.version, package.filename, package.size, package.sha256
         );
-        broken(role, &suite, message)
+        broken(role, &suite, &message)
     })
 }
 
@@ -86,7 +86,7 @@ fn found(base: &str, package: &Package) -> Option<Found> {
     .filter(|_| inside)
 }
 
-fn broken(role: &str, suite: &str, problem: String) -> Error {
+fn broken(role: &str, suite: &str, problem: &str) -> Error {
     let help = "run the command again later, as archives change while they are read; or name another mirror";
     Error::new(Exit::Input, Finding::error("SRC025", format!("{role}: {suite}: {problem}")).help(help))
 }
@@ -130,7 +130,7 @@ fn read_index(
         let path = format!("{folder}{form}");
         let Some((sha256, size)) = release.indexes.get(&path).copied() else { continue };
         if size > INDEX_LIMIT || plain.is_some_and(|plain| plain > INDEX_LIMIT) {
-            return Err(broken(role, suite, format!("{path} has more than {INDEX_LIMIT} bytes")));
+            return Err(broken(role, suite, &format!("{path} has more than {INDEX_LIMIT} bytes")));
         }
         // The same bytes under their digest are there even while the archive is being replaced.
         let mut urls = vec![format!("{suite}/{path}")];
@@ -143,7 +143,7 @@ fn read_index(
             Err(error) => return Err(error),
             Ok((sha256, _)) => {
                 let blob = context.store.blob(&path, sha256)?;
-                let blob = blob.ok_or_else(|| broken(role, suite, format!("{path} vanished from the store")))?;
+                let blob = blob.ok_or_else(|| broken(role, suite, &format!("{path} vanished from the store")))?;
                 let want = Want { member: None, range: None, unpacked: Some(plain.unwrap_or(INDEX_LIMIT)) };
                 member::take(&blob, &want, index, context.progress).map_err(|fault| fault.into_error(role, &path))?;
                 index.end();
@@ -152,6 +152,10 @@ fn read_index(
         }
     }
     Err(absent.unwrap_or_else(|| {
-        broken(role, suite, format!("its release names no index of packages in {folder}, expected {folder}Packages.xz"))
+        broken(
+            role,
+            suite,
+            &format!("its release names no index of packages in {folder}, expected {folder}Packages.xz"),
+        )
     }))
 }

@@ -102,7 +102,7 @@ pub(crate) fn files(
     let known: Option<Vec<Taken>> = paths
         .iter()
         .map(|path| recall(context, key(identity, platform, path), path).transpose())
-        .map(|taken| taken.transpose())
+        .map(Option::transpose)
         .collect::<Result<_>>()?;
     if let Some(known) = known {
         return Ok(known);

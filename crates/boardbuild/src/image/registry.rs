@@ -108,18 +108,17 @@ pub(crate) fn open(
     limits: &Limits,
 ) -> Result<Opened> {
     let reference = parse("image", text)?;
-    let bytes = match context.store.blob("manifest", resolved.digest)? {
-        Some(blob) => blob.read_all(DOCUMENT)?,
-        None => {
-            context.network.allowed(text)?;
-            let client = context.network.client()?;
-            let document = client.manifest(&reference.with_digest(resolved.digest)).map_err(|error| {
-                let error = not_read(&error, text);
-                if resolved.pinned { gone(error, resolved.digest) } else { error }
-            })?;
-            context.store.put(&document.bytes)?;
-            document.bytes
-        }
+    let bytes = if let Some(blob) = context.store.blob("manifest", resolved.digest)? {
+        blob.read_all(DOCUMENT)?
+    } else {
+        context.network.allowed(text)?;
+        let client = context.network.client()?;
+        let document = client.manifest(&reference.with_digest(resolved.digest)).map_err(|error| {
+            let error = not_read(&error, text);
+            if resolved.pinned { gone(error, resolved.digest) } else { error }
+        })?;
+        context.store.put(&document.bytes)?;
+        document.bytes
     };
     let root = Document { media_type: String::new(), digest: resolved.digest, bytes };
     let view = view(context, text, &reference, &root, platform, limits)?;
@@ -243,14 +242,13 @@ impl<'a> Documents<'a> {
     fn read(&self, digest: Digest) -> Result<Option<Blob>> {
         let kind = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).copied();
         let Some(kind) = kind else { return Ok(None) };
-        let blob = match self.context.store.blob("document", digest)? {
-            Some(blob) => blob,
-            None => {
-                self.context.network.allowed(self.text)?;
-                let bytes = self.fetch(digest, kind)?;
-                self.context.store.put(&bytes)?;
-                Blob::from_bytes("document", bytes)
-            }
+        let blob = if let Some(blob) = self.context.store.blob("document", digest)? {
+            blob
+        } else {
+            self.context.network.allowed(self.text)?;
+            let bytes = self.fetch(digest, kind)?;
+            self.context.store.put(&bytes)?;
+            Blob::from_bytes("document", bytes)
         };
         if let Ok(bytes) = blob.read_all(DOCUMENT) {
             match kind {
@@ -325,7 +323,7 @@ impl Layers {
         let outcome = std::thread::scope(|scope| {
             let running: Vec<_> =
                 batch.iter().map(|index| scope.spawn(|| self.fetch(view, *index, context).map(drop))).collect();
-            running.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
+            running.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
         });
         for one in outcome {
             one.map_err(|_| Error::from(io::Error::other("a thread that fetches a layer stopped")))??;
