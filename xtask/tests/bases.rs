@@ -120,7 +120,7 @@ fn what_is_wrong_with_a_base_is_said_with_its_code() {
         (prefixed("oci:", layout), "SRC022", 3, "other"),
         (prefixed("oci:", &wrong), "SRC020", 3, "linux/amd64"),
         (prefixed("oci:", &empty), "SRC021", 3, "usr/install/arm64/vmlinuz"),
-        (prefixed("oci-archive:", &cut), "SRC023", 1, "OCI003"),
+        (prefixed("oci-archive:", &cut), "SRC023", 1, "cut.tar"),
         (prefixed("oci:", &world.path("base")), "SRC027", 3, "index.json"),
         (prefixed("oci:", &world.path("none")), "SRC001", 3, "no folder"),
         ("127.0.0.1:1/siderolabs/imager:v1".into(), "NET007", 3, "--base dir:DIR"),
