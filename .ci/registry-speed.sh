@@ -2,14 +2,17 @@
 # How much memory `xtask push` and `xtask pull` need, and how long they take beside skopeo: one image of random bytes,
 # one registry on loopback, whole commands, turn and turn about. Prints a table (docs/performance.md); fails over 64 MiB of
 # memory or 1.5 times skopeo's time.
-#   .ci/registry-speed.sh [MEBIBYTES [ROUNDS]]
+#   .ci/registry-speed.sh [MEBIBYTES [ROUNDS]]     XTASK=FILE takes a program that is there
 set -euo pipefail
 cd "$(dirname "$0")/.."
 size=${1:-1024} rounds=${2:-3}
 most_memory=65536 most_ratio=1.5
 
-cargo build --quiet --release --package xtask
-xtask=${CARGO_TARGET_DIR:-target}/release/xtask
+xtask=${XTASK:-}
+if [ -z "$xtask" ]; then
+    cargo build --quiet --release --package xtask
+    xtask=${CARGO_TARGET_DIR:-target}/release/xtask
+fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/registry-speed.XXXXXX")
 registry=
 trap '[ -z "$registry" ] || kill "$registry"; rm -rf "$work"' EXIT
