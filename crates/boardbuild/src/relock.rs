@@ -206,7 +206,9 @@ impl Asking<'_, '_> {
         }
         for finding in error.report() {
             let mut finding = finding.clone();
-            finding.message = format!("{label}: {}", finding.message);
+            if !finding.message.starts_with(label) {
+                finding.message = format!("{label}: {}", finding.message);
+            }
             if !named && finding.severity == imgcore::Severity::Error {
                 finding.severity = imgcore::Severity::Warning;
             }
