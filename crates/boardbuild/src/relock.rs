@@ -12,11 +12,12 @@ use imgcore::{Epoch, Finding, ReadAt as _, Report, nearest};
 
 use crate::{
     board::{self, Board, FILES, Origin},
-    build::Context,
+    build::{ARCH, Context},
     error::{Error, Exit, Result},
+    image,
     lock::{
-        Container, Lock,
-        changes::{Answer, Asked, Change, Changes, Fact, Kind},
+        Container, Defaults, Lock,
+        changes::{Answer, Asked, AskedImage, Change, Changes, Fact, Kind},
     },
     origin::{Obtained, resolve},
 };
@@ -72,7 +73,9 @@ pub struct Relocked {
 /// change and must not; [`Exit::Io`], [`Exit::Cancelled`].
 pub fn lock(request: &LockRequest, context: &Context<'_>) -> Result<Relocked> {
     let boards = boards(request, &context.home.boards)?;
-    check_updates(request, &boards)?;
+    // Images belong to no board: they are asked where everything is, and where one is named.
+    let images = if request.boards.is_empty() { images(context)? } else { BTreeSet::new() };
+    check_updates(request, &boards, &images)?;
     let named = !request.boards.is_empty() || !request.update.is_empty();
     let mut asking =
         Asking { context, seen: BTreeMap::new(), dead: BTreeMap::new(), report: Report::new(), exit: None };
@@ -86,10 +89,18 @@ pub fn lock(request: &LockRequest, context: &Context<'_>) -> Result<Relocked> {
             }
         }
     }
+    let mut asked_images = Vec::new();
+    for (reference, platform) in images {
+        let update = request.update.contains(&reference);
+        if request.update.is_empty() || update {
+            asked_images.push(asking.image(reference, platform, update, named)?);
+        }
+    }
     let Asking { report, exit, .. } = asking;
     let mut result = Relocked { report, changes: Vec::new(), text: String::new(), written: Vec::new(), exit };
     for (folder, asked) in by_folder {
-        result.bring(request, context, &folder, asked, &boards)?;
+        let images = if folder == context.home.boards { std::mem::take(&mut asked_images) } else { Vec::new() };
+        result.bring(request, context, &folder, (asked, images), &boards)?;
     }
     Ok(result)
 }
@@ -114,13 +125,22 @@ fn boards(request: &LockRequest, folder: &Path) -> Result<Vec<Board>> {
     Ok(boards)
 }
 
+/// The images that builds take by a tag, and for which platform: those of the lock, and the one of a build that names none.
+fn images(context: &Context<'_>) -> Result<BTreeSet<(String, String)>> {
+    let folder = &context.home.boards;
+    let lock = Lock::read_if_there(folder)?.unwrap_or_default();
+    let known = lock.images.into_iter().map(|image| (image.reference, image.platform));
+    let base = format!("ghcr.io/siderolabs/imager:{}", Defaults::read(folder)?.talos);
+    Ok(known.chain([(base, format!("linux/{ARCH}"))]).collect())
+}
+
 /// Whether a name of `--update` means an input.
 fn means(name: &str, board: &str, role: &str, origin: &Origin) -> bool {
     name == role || name.split_once('/') == Some((board, role)) || origin.image.as_deref() == Some(name)
 }
 
-fn check_updates(request: &LockRequest, boards: &[Board]) -> Result<()> {
-    for name in &request.update {
+fn check_updates(request: &LockRequest, boards: &[Board], images: &BTreeSet<(String, String)>) -> Result<()> {
+    for name in request.update.iter().filter(|name| !images.iter().any(|(reference, _)| reference == *name)) {
         let mut inputs =
             boards.iter().flat_map(|board| board.sources.iter().map(move |(role, from)| (board, role, from)));
         if inputs.clone().any(|(board, role, origin)| origin.is_published() && means(name, &board.name, role, origin)) {
@@ -181,6 +201,21 @@ impl Asking<'_, '_> {
         Ok(Fact { sha256, size: blob.size(), from })
     }
 
+    fn image(&mut self, reference: String, platform: String, update: bool, named: bool) -> Result<AskedImage> {
+        let host = registry(&reference);
+        let answer = match self.dead.get(&host) {
+            Some(why) => Err(why.clone()),
+            None => match image::ask_reference(self.context, &reference, &platform_of(&platform)?) {
+                Ok(image) => Ok(image),
+                Err(error) => match self.silent(&reference, &host, named, error)? {
+                    Answer::Silent(why) => Err(why),
+                    Answer::Found(_) => Err(String::new()),
+                },
+            },
+        };
+        Ok(AskedImage { reference, platform, update, answer })
+    }
+
     /// What becomes of an origin that gave no bytes. A network that is not there is no fault of the lock file; everything
     /// else is.
     fn silent(&mut self, label: &str, host: &str, named: bool, error: Error) -> Result<Answer> {
@@ -224,11 +259,19 @@ fn host(origin: &Origin) -> String {
     if let Some(url) = address.and_then(|url| transfer::Url::parse(url).ok()) {
         return url.host_str().unwrap_or_default().to_owned();
     }
-    let Some(image) = &origin.image else { return String::new() };
-    match image.split_once('/') {
+    origin.image.as_ref().map(|image| registry(image)).unwrap_or_default()
+}
+
+/// The registry of a reference, Docker's if it names none.
+fn registry(reference: &str) -> String {
+    match reference.split_once('/') {
         Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first.to_owned(),
         _ => "docker.io".to_owned(),
     }
+}
+
+fn platform_of(text: &str) -> Result<ocipack::Platform> {
+    text.parse().map_err(|_| Error::usage(format!("{}: no platform: {text}", Lock::FILE)))
 }
 
 impl Relocked {
@@ -238,7 +281,7 @@ impl Relocked {
         request: &LockRequest,
         context: &Context<'_>,
         folder: &Path,
-        asked: Vec<Asked>,
+        (asked, images): (Vec<Asked>, Vec<AskedImage>),
         boards: &[Board],
     ) -> Result<()> {
         let home = folder == context.home.boards;
@@ -251,14 +294,14 @@ impl Relocked {
             let here = || boards.iter().any(|known| known.name == board && known.folder == folder);
             request.update.is_empty() && (everything || here())
         };
-        let Changes { changes, mut lock, report } = before.compare(asked, Vec::new(), &all);
+        let Changes { entries, mut lock, report } = before.compare(asked, images, &all);
         if lock.epoch.is_none() {
             let shared =
                 if home { None } else { Lock::read_if_there(&context.home.boards)?.and_then(|lock| lock.epoch) };
             lock.epoch = request.epoch.map(|epoch| epoch.0).or(shared).or(Some(FIRST_EPOCH));
         }
         let refused = report.has_errors();
-        let shown = Changes { changes, lock, report };
+        let shown = Changes { entries, lock, report };
         self.text.push_str(&shown.text());
         let missing = shown.count(Kind::Unresolved);
         if missing > 0 {
@@ -266,7 +309,7 @@ impl Relocked {
             self.report.push(unresolved(missing, named));
             self.exit = self.exit.or(named.then_some(Exit::Input));
         }
-        self.changes.extend(shown.changes);
+        self.changes.extend(shown.entries);
         self.report.extend(shown.report);
         let path = folder.join(Lock::FILE);
         if there.as_ref() == Some(&shown.lock) {

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::{
     local::{identity, open as open_local},
     place::Place,
-    registry::{Resolved, open as open_reference, resolve},
+    registry::{Resolved, ask as ask_reference, open as open_reference, resolve},
 };
 use crate::{
     build::Context,

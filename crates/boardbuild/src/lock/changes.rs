@@ -131,7 +131,7 @@ pub struct Change {
 #[derive(Debug, Clone)]
 pub struct Changes {
     /// Entries in the order of the lock file.
-    pub changes: Vec<Change>,
+    pub entries: Vec<Change>,
     /// The lock as it becomes. With a refused entry it must not be written.
     pub lock: Lock,
     /// A finding for each refused entry.
@@ -142,7 +142,7 @@ impl Lock {
     /// Compares with what the origins answered. `all` says for which boards every role was asked: what these boards no
     /// longer name is gone.
     pub fn compare(&self, asked: Vec<Asked>, images: Vec<AskedImage>, all: &dyn Fn(&str) -> bool) -> Changes {
-        let mut result = Changes { changes: Vec::new(), lock: self.clone(), report: Report::new() };
+        let mut result = Changes { entries: Vec::new(), lock: self.clone(), report: Report::new() };
         let names: Vec<_> = asked.iter().map(|asked| (asked.board.clone(), asked.name.clone())).collect();
         let is_named = |board: &str, name: &str| names.iter().any(|(b, n)| b == board && n == name);
         for locked in self.sources.iter().filter(|locked| all(&locked.board)) {
@@ -164,7 +164,7 @@ impl Lock {
         for asked in images {
             result.image(self, asked);
         }
-        result.changes.sort_by(|a, b| a.name.cmp(&b.name));
+        result.entries.sort_by(|a, b| a.name.cmp(&b.name));
         result
     }
 }
@@ -183,7 +183,7 @@ impl LockedImage {
 
 impl Changes {
     fn push(&mut self, name: String, kind: Kind, old: Option<Side>, new: Option<Side>, why: Option<String>) {
-        self.changes.push(Change { name, kind, old, new, why });
+        self.entries.push(Change { name, kind, old, new, why });
     }
 
     fn input(&mut self, before: &Lock, asked: Asked) {
@@ -237,7 +237,11 @@ impl Changes {
                 self.push(reference, Kind::Unchecked, Some(old.side()), Some(old.side()), Some(why));
             }
             (Err(why), None) => self.push(reference, Kind::Unresolved, None, None, Some(why)),
-            (Ok(new), old) => {
+            (Ok(mut new), old) => {
+                // What a build learned by unpacking it, the registry does not say.
+                if let Some(old) = old.filter(|old| old.digest == new.digest) {
+                    new.unpacked = new.unpacked.or(old.unpacked);
+                }
                 let kind = match old {
                     None => Kind::Added,
                     Some(old) if old.digest == new.digest && *old == new => Kind::Unchanged,
@@ -257,7 +261,7 @@ impl Changes {
 
     /// Count of entries of a kind.
     pub fn count(&self, kind: Kind) -> usize {
-        self.changes.iter().filter(|change| change.kind == kind).count()
+        self.entries.iter().filter(|change| change.kind == kind).count()
     }
 
     /// The difference for people: what is unchanged is counted, everything else shown. Lines begin with `+` for what the
@@ -267,7 +271,7 @@ impl Changes {
         let side = |text: &mut String, sign: char, side: &Side| {
             let _ = writeln!(text, "{sign}   {}, {} bytes\n{sign}     {}", side.sha256, side.size, side.origin);
         };
-        for Change { name, kind, old, new, why } in &self.changes {
+        for Change { name, kind, old, new, why } in &self.entries {
             match kind {
                 Kind::Unchanged => continue,
                 Kind::Unchecked | Kind::Unresolved => {
@@ -286,7 +290,7 @@ impl Changes {
             }
         }
         let mut counts: Vec<(Kind, usize)> = Vec::new();
-        for change in &self.changes {
+        for change in &self.entries {
             match counts.iter_mut().find(|(kind, _)| *kind == change.kind) {
                 Some((_, count)) => *count = count.saturating_add(1),
                 None => counts.push((change.kind, 1)),
@@ -344,7 +348,7 @@ mod tests {
     }
 
     fn kinds(changes: &Changes) -> Vec<(&str, Kind)> {
-        changes.changes.iter().map(|change| (change.name.as_str(), change.kind)).collect()
+        changes.entries.iter().map(|change| (change.name.as_str(), change.kind)).collect()
     }
 
     #[test]
