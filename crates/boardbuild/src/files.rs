@@ -125,6 +125,21 @@ impl Outputs {
     /// # Errors
     /// The path is in the error.
     pub fn open(folder: &Path) -> io::Result<Self> {
+        let outputs = Self::beside(folder)?;
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if is_temporary(&entry.file_name()) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// Makes the folder if it is missing, and leaves alone what others are writing into it.
+    ///
+    /// # Errors
+    /// The path is in the error.
+    pub fn beside(folder: &Path) -> io::Result<Self> {
         let mut missing: Vec<PathBuf> = Vec::new();
         for ancestor in folder.ancestors() {
             if ancestor.as_os_str().is_empty() || ancestor.exists() {
@@ -133,12 +148,6 @@ impl Outputs {
             missing.push(ancestor.to_path_buf());
         }
         fs::create_dir_all(folder)?;
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if is_temporary(&entry.file_name()) {
-                fs::remove_file(entry.path())?;
-            }
-        }
         Ok(Self { folder: folder.to_path_buf(), created: missing, finished: Vec::new() })
     }
 

@@ -165,7 +165,8 @@ impl<'a> Resolver<'a> {
 /// # Errors
 /// [`Exit::Io`] with the path, [`Exit::Usage`] for a lock file that is not valid.
 pub(crate) fn keep_lock(folder: &Path, board: &str, learned: &Lock, store: &Store) -> Result<()> {
-    let name = std::path::absolute(folder).map_err(|error| Error::io(folder, &error))?;
+    // Not the folder's own lock: that is held by who writes outputs into it, and they may lie beside the board file.
+    let name = std::path::absolute(folder.join("sources.lock")).map_err(|error| Error::io(folder, &error))?;
     let _held = store.lock(&name.to_string_lossy())?;
     let mut lock = Lock::read_if_there(folder)?.unwrap_or_else(|| learned.clone());
     for locked in learned.sources.iter().filter(|locked| locked.board == board) {

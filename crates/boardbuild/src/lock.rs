@@ -227,7 +227,7 @@ impl Lock {
     /// # Errors
     /// [`Exit::Io`] with the path.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let mut outputs = crate::files::Outputs::open(folder)?;
+        let mut outputs = crate::files::Outputs::beside(folder)?;
         outputs.write(Self::FILE, self.to_text().as_bytes())?;
         outputs.publish()?;
         Ok(())

@@ -285,7 +285,7 @@ impl Relocked {
         boards: &[Board],
     ) -> Result<()> {
         let home = folder == context.home.boards;
-        let name = std::path::absolute(folder).map_err(|error| Error::io(folder, &error))?;
+        let name = std::path::absolute(folder.join("sources.lock")).map_err(|error| Error::io(folder, &error))?;
         let _held = context.store.lock(&name.to_string_lossy())?;
         let there = Lock::read_if_there(folder)?;
         let before = there.clone().unwrap_or_default();
