@@ -434,4 +434,42 @@ mod tests {
         let Command::Image(args) = cli.command else { panic!() };
         assert_eq!(args.kernel_args, ["-console", "a=b c"]);
     }
+
+    /// The words of every `cargo xtask` command of a text: in fenced blocks of a page, in steps of a workflow.
+    fn commands(text: &str, fenced: bool) -> Vec<Vec<String>> {
+        let (mut inside, mut found) = (!fenced, Vec::new());
+        let text = text.replace("\\\n", " ");
+        for line in text.lines() {
+            if fenced && line.trim_start().starts_with("```") {
+                inside = !inside;
+            }
+            let Some(start) = line.find("cargo xtask ").filter(|_| inside) else { continue };
+            let command = &line[start + "cargo xtask ".len()..];
+            if line[..start].contains(['`', '#']) {
+                continue;
+            }
+            let words = command.split_whitespace().take_while(|word| !word.starts_with(['|', '>', '#', '&', ';']));
+            found.push(words.map(|word| word.trim_matches(['"', '\'']).to_owned()).collect());
+        }
+        found
+    }
+
+    #[test]
+    fn every_command_of_pages_and_workflows_is_one() {
+        let root = testkit::workspace();
+        let mut files = vec![(root.join("README.md"), true)];
+        for (folder, fenced) in [("docs", true), ("docs/boards", true), (".github/workflows", false)] {
+            let entries = std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+            files.extend(entries.filter(|path| path.is_file()).map(|path| (path, fenced)));
+        }
+        let mut count = 0;
+        for (path, fenced) in files {
+            for words in commands(&String::from_utf8(testkit::read(&path)).unwrap(), fenced) {
+                let parsed = Cli::try_parse_from(std::iter::once("xtask".to_owned()).chain(words.clone()));
+                assert!(parsed.is_ok(), "{}: cargo xtask {}: {}", path.display(), words.join(" "), parsed.unwrap_err());
+                count += 1;
+            }
+        }
+        assert!(count > 10, "{count}");
+    }
 }
