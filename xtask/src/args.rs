@@ -318,7 +318,7 @@ pub(crate) struct CacheArgs {
 pub(crate) enum CacheCommand {
     /// Count what the store holds
     Stats,
-    /// Remove all blobs and records
+    /// Empty the store: all blobs, records and unfinished transfers; what was fetched will be fetched again
     Gc,
     /// Read every blob and remove those that are damaged
     Verify,
