@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests make folders of their own")]
 
 use std::{
+    fmt::Write as _,
     io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -74,7 +75,7 @@ impl Archive {
         for (name, bytes) in indexes {
             let path = format!("main/binary-arm64/{name}");
             let digest = Digest::of(bytes).hex();
-            text += &format!(" {digest} {} {path}\n", bytes.len());
+            writeln!(text, " {digest} {} {path}", bytes.len()).unwrap();
             let place = if by_hash { format!("main/binary-arm64/by-hash/SHA256/{digest}") } else { path };
             std::fs::write(self.path(&format!("dists/trixie/{place}")), bytes).unwrap();
         }

@@ -349,11 +349,13 @@ fn what_is_missing_is_named_with_what_is_near() {
     );
 }
 
+/// Damages a layer's file.
+type Change = fn(&Path);
+
 #[test]
 fn damage_and_lies_are_refused() {
     let zeros = vec![0; 300 << 20];
     let layer = tar(&[file(KERNEL, "kernel")]);
-    type Change = fn(&Path);
     let cut: Change = |path| {
         let bytes = testkit::read(path);
         std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
