@@ -58,18 +58,17 @@ pub fn pull(request: &PullRequest, context: &Context<'_>) -> Result<Transferred>
     let mut report = Report::new();
     let store = StoreBlobs::checked(context.store);
     let failed = |error: ocipack::Error| whole::failed(&error, &request.reference);
-    let (pulled, limit) = match registry::kept(&reference, &platforms, &store) {
-        Some(pulled) => (pulled, None),
-        None => {
-            let client = context.network.client()?;
-            report.extend(shared_address(request.ci, &reference, client).map_err(failed)?);
-            let pulled = registry::pull(client, &reference, &platforms, &store, context.progress).map_err(failed)?;
-            let journal = StoreJournal(context.store);
-            for blob in &pulled.contents.blobs {
-                journal.seen(reference.repository(), &blob.digest);
-            }
-            (pulled, client.rate_limit())
+    let (pulled, limit) = if let Some(pulled) = registry::kept(&reference, &platforms, &store) {
+        (pulled, None)
+    } else {
+        let client = context.network.client()?;
+        report.extend(shared_address(request.ci, &reference, client).map_err(failed)?);
+        let pulled = registry::pull(client, &reference, &platforms, &store, context.progress).map_err(failed)?;
+        let journal = StoreJournal(context.store);
+        for blob in &pulled.contents.blobs {
+            journal.seen(reference.repository(), &blob.digest);
         }
+        (pulled, client.rate_limit())
     };
     let notes: Vec<_> = whole::rate(limit, reference.registry(), &mut report).into_iter().collect();
     let written = if request.store_only { None } else { Some(write(request, &reference, &pulled, context)?) };

@@ -48,7 +48,7 @@ impl StoreBlobs {
 impl BlobSource for StoreBlobs {
     fn blob(&self, digest: &Digest) -> io::Result<Option<Blob>> {
         if self.check {
-            return self.store.blob(&digest.to_string(), *digest).map_err(as_io);
+            return self.store.blob(&digest.to_string(), *digest).map_err(|error| as_io(&error));
         }
         let path = self.store.blob_path(*digest);
         match files::open_blob(&digest.to_string(), &path, None) {
@@ -61,7 +61,7 @@ impl BlobSource for StoreBlobs {
 
 impl BlobStore for StoreBlobs {
     fn receive(&self, descriptor: &Descriptor, progress: &dyn Progress) -> io::Result<Option<Box<dyn Incoming>>> {
-        let partial = self.store.receive(descriptor.digest, progress).map_err(as_io)?;
+        let partial = self.store.receive(descriptor.digest, progress).map_err(|error| as_io(&error))?;
         Ok(partial.map(|partial| Box::new(Arriving(partial)) as Box<dyn Incoming>))
     }
 }
@@ -118,7 +118,8 @@ impl StoreJournal<'_> {
 
 impl Journal for StoreJournal<'_> {
     fn hold(&self, repository: &Repository, digest: &Digest, progress: &dyn Progress) -> io::Result<Box<dyn Send>> {
-        let lock = self.0.lock_patiently(&format!("upload {repository} {digest}"), progress).map_err(as_io)?;
+        let lock =
+            self.0.lock_patiently(&format!("upload {repository} {digest}"), progress).map_err(|error| as_io(&error))?;
         Ok(Box::new(lock))
     }
 
@@ -161,7 +162,7 @@ impl Journal for StoreJournal<'_> {
 }
 
 /// An error of this crate on its way through an interface that knows only I/O.
-fn as_io(error: Error) -> io::Error {
+fn as_io(error: &Error) -> io::Error {
     if error.exit() == Exit::Cancelled {
         return io::Error::other("cancelled");
     }
