@@ -70,7 +70,8 @@ impl Bench {
         let files = [("idbloader", "idbloader.img"), ("u-boot", "u-boot.itb"), ("dtb", "rk3588s-demo.dtb")];
         for (role, file) in files {
             self.web.put(file, fs::read(testkit::workspace().join("fixtures/demo").join(file)).unwrap());
-            text.push_str(&format!("{role} = {{ url = \"{}\" }}\n", self.web.url(file)));
+            let line = format!("{role} = {{ url = \"{}\" }}\n", self.web.url(file));
+            text.push_str(&line);
         }
         let path = self.path("b.toml");
         fs::write(&path, text).unwrap();
