@@ -123,6 +123,7 @@ fn kill_once(kind: &Kind, number: usize, delay: Duration, sum: &Sum) {
     let tell =
         |problem: String| sum.problems.lock().unwrap().push(format!("{} {number} {delay:?}: {problem}", kind.name));
     let ended = killed_after(&mut (kind.command)(home.path(), &server), delay);
+    server.settle();
     let before = (kind.moved)(&server);
     for path in damaged_blobs(&home.path().join("cache")) {
         tell(format!("{} is not what its name says", path.display()));

@@ -225,6 +225,8 @@ struct Shared {
     meter: Meter,
     seen: Mutex<Vec<Seen>>,
     open: Mutex<Vec<TcpStream>>,
+    /// Count of requests that are being answered.
+    busy: AtomicUsize,
     start: Instant,
 }
 
@@ -260,6 +262,7 @@ impl Faulty {
             meter,
             seen: Mutex::default(),
             open: Mutex::default(),
+            busy: AtomicUsize::new(0),
             start: Instant::now(),
         });
         let listeners = sockets.into_iter().map(|(at, socket)| {
@@ -287,6 +290,23 @@ impl Faulty {
     /// Every request so far.
     pub fn seen(&self) -> Vec<Seen> {
         lock(&self.shared.seen).clone()
+    }
+
+    /// Waits until no request is being answered: what a killed client sent has then come, and uploads keep still.
+    ///
+    /// # Panics
+    /// When that takes longer than 20 seconds.
+    #[track_caller]
+    pub fn settle(&self) {
+        let start = Instant::now();
+        // Twice, because a connection may have been accepted and not yet read.
+        for _ in 0..2 {
+            std::thread::sleep(Duration::from_millis(20));
+            while self.shared.busy.load(Ordering::SeqCst) > 0 {
+                assert!(start.elapsed() < Duration::from_secs(20), "a request is never answered");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
     }
 
     /// Forgets the requests and the counts of bytes.
@@ -363,7 +383,10 @@ fn listen(shared: &Arc<Shared>, at: At, socket: &TcpListener) {
             let mut connection =
                 http::Connection { stream: &stream, at, hosts: &shared.hosts, meter: &shared.meter, held: false };
             while let Ok(Some(request)) = connection.head() {
-                if !matches!(serve(&shared, &mut connection, request), Ok(true)) {
+                shared.busy.fetch_add(1, Ordering::SeqCst);
+                let served = serve(&shared, &mut connection, request);
+                shared.busy.fetch_sub(1, Ordering::SeqCst);
+                if !matches!(served, Ok(true)) {
                     break;
                 }
             }
