@@ -39,7 +39,7 @@ fn rows(manifest: &str) -> Vec<Row> {
 fn every_public_file_of_the_test_data_is_locked_by_its_origin() {
     let Some(manifest) = testkit::shared("testdata/MANIFEST.md") else { return };
     let lock = Lock::read(&testkit::workspace().join("boards")).unwrap();
-    let rows = rows(&std::fs::read_to_string(manifest).unwrap());
+    let rows = rows(&fs_err::read_to_string(manifest).unwrap());
     assert!(rows.len() >= 44, "{} rows", rows.len());
     for Row { file, origin, version, path, size, sha256 } in rows {
         let found: Vec<_> = lock.sources.iter().filter(|locked| locked.sha256 == sha256).collect();
@@ -84,7 +84,7 @@ fn every_origin_of_every_board_is_locked_or_said_to_be_unresolved() {
 #[test]
 fn the_file_is_written_as_it_would_be_written_again() {
     let boards = testkit::workspace().join("boards");
-    let text = std::fs::read_to_string(boards.join(Lock::FILE)).unwrap();
+    let text = fs_err::read_to_string(boards.join(Lock::FILE)).unwrap();
     assert_eq!(Lock::parse(Lock::FILE, &text).unwrap().to_text(), text);
 }
 
