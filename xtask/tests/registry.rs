@@ -300,6 +300,21 @@ fn an_image_that_docker_saved_can_be_pushed() {
 }
 
 #[test]
+fn an_installer_image_gets_its_line_for_the_machine_configuration() {
+    let (Some(bench), Some(umoci)) = (Bench::new(), tool("umoci")) else { return };
+    let layout = format!("{}:v1", bench.world.path("installer").display());
+    let source = format!("oci-archive:{}", bench.overlay().display());
+    bench.skopeo(&["--override-arch", "arm64", "copy", &source, &format!("oci:{layout}")]);
+    run(Command::new(umoci).args(["config", "--image", &layout, "--config.entrypoint", "/bin/installer"]));
+    let what = PathBuf::from(format!("oci:{layout}"));
+    let pushed = bench.push(&what, "installer:v1");
+    assert_eq!(pushed["machineInstallImage"], pushed["reference"]);
+    let text = run(&mut bench.push_from(&bench.cache(), &what, "installer:v1", &[]));
+    let line = format!("machine.install.image: {}\n", pushed["reference"].as_str().unwrap());
+    assert!(text.ends_with(&line), "{text}");
+}
+
+#[test]
 fn eight_pushes_of_one_tag_at_once() {
     let Some(bench) = Bench::new() else { return };
     let spawn = |what: &Path, name: &str| {
