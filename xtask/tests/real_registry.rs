@@ -317,3 +317,20 @@ fn a_large_image_needs_little_memory() {
         assert!(memory < 64 << 10, "{run:?} needs {memory} KiB");
     }
 }
+
+/// A proxy of the environment is not asked for this machine itself: it would see the password.
+#[test]
+fn no_proxy_sees_what_is_meant_for_this_machine() {
+    let Some(registry) = Registry::start(Door::Password) else { return };
+    let home = home(&registry);
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let missing = format!("{}/a/b:v1", registry.host());
+    let mut command = ours(&registry, home.path(), &["pull", &missing]);
+    command.env("HTTP_PROXY", &address).env("http_proxy", &address).env_remove("NO_PROXY").env_remove("no_proxy");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "the registry itself says that there is none: {}", said(&output));
+    proxy.set_nonblocking(true).unwrap();
+    let connected = proxy.accept().map(|_| ()).map_err(|error| error.kind());
+    assert_eq!(connected, Err(std::io::ErrorKind::WouldBlock));
+}

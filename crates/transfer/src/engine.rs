@@ -72,7 +72,7 @@ impl fmt::Debug for EngineOptions {
     }
 }
 
-/// HTTP/1.1 and HTTP/2 over TCP and TLS, through the proxies that the environment names.
+/// HTTP/1.1 and HTTP/2 over TCP and TLS, through the proxies that the environment names; to this machine itself without.
 ///
 /// Redirects, retries, cookies and decompression of the library below are off. A body is streamed in both directions;
 /// a transfer holds less than 4 MiB. It may be dropped anywhere, in an asynchronous program too.
@@ -82,6 +82,8 @@ pub struct Engine {
 
 struct Inner {
     client: reqwest::Client,
+    /// For this machine itself, which no proxy is asked for: a proxy would see what is meant for nobody else.
+    direct: reqwest::Client,
     options: EngineOptions,
     roots: Roots,
     // Behind the client in the order of dropping.
@@ -128,8 +130,10 @@ impl Engine {
                 "no certificate in it, expected `-----BEGIN CERTIFICATE-----`".to_owned(),
             ));
         }
-        let builder = || {
-            reqwest::Client::builder()
+        let builder = |direct: bool| {
+            let builder = reqwest::Client::builder();
+            let builder = if direct { builder.no_proxy() } else { builder };
+            builder
                 .user_agent(&options.user_agent)
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())
@@ -141,19 +145,20 @@ impl Engine {
                 .connect_timeout(options.connect)
                 .pool_idle_timeout(Duration::from_secs(30))
         };
-        let merged = builder().tls_certs_merge(certificates.clone()).build();
-        let (client, roots) = if let Ok(client) = merged {
-            (client, Roots::Platform)
-        } else {
+        let client = |direct: bool| {
+            if let Ok(client) = builder(direct).tls_certs_merge(certificates.clone()).build() {
+                return Ok((client, Roots::Platform));
+            }
             // A machine without certificates of its own, such as a bare container.
             let roots = if certificates.is_empty() { Roots::Nobody } else { Roots::Given };
-            let only = builder().tls_certs_only(certificates).build();
+            let only = builder(direct).tls_certs_only(certificates.clone()).build();
             let what = if roots == Roots::Given { "the CA file" } else { "TLS" };
-            (only.map_err(|error| setup(what, classify::deepest(&error)))?, roots)
+            only.map(|client| (client, roots)).map_err(|error| setup(what, classify::deepest(&error)))
         };
+        let ((client, roots), (direct, _)) = (client(false)?, client(true)?);
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("transfer").enable_all().build();
         let runtime = runtime.map_err(|error| setup("a worker thread", error.to_string()))?;
-        Ok(Self { inner: Arc::new(Inner { client, options, roots, runtime: Worker(Some(runtime)) }) })
+        Ok(Self { inner: Arc::new(Inner { client, direct, options, roots, runtime: Worker(Some(runtime)) }) })
     }
 }
 
@@ -183,7 +188,8 @@ impl Transport for Engine {
             let idle = inner.options.idle;
             let speed = Speed { idle, slowest: inner.options.slowest };
             // The task must not own the runtime that it runs on.
-            let (client, options, roots) = (inner.client.clone(), inner.options.clone(), inner.roots);
+            let client = if is_loopback(&url) { &inner.direct } else { &inner.client };
+            let (client, options, roots) = (client.clone(), inner.options.clone(), inner.roots);
             drop(inner);
             match exchange(&client, &options, roots, request).await {
                 Ok(answer) => {
@@ -214,6 +220,16 @@ impl Transport for Engine {
 
     fn may_be_plain(&self, url: &Url) -> bool {
         host_is_listed(url, &self.inner.options.plain_http)
+    }
+}
+
+/// `localhost` and its names (RFC 6761 section 6.3), 127.0.0.0/8, ::1.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

@@ -286,6 +286,11 @@ impl Download<'_> {
                     );
                     return self.bad_part(index, at, &problem);
                 }
+                // RFC 9110 section 15.3.7: a part carries the validator that the whole would. Without a digest nothing
+                // else proves that it belongs to what is here; a cache may have ignored If-Range.
+                if ranged && self.get.digest.is_none() && validator.is_none() {
+                    return self.bad_part(index, at, "sends a part without the validator of the whole");
+                }
                 let changed = self.validator.as_ref().zip(validator.as_ref());
                 if ranged && changed.is_some_and(|((mirror, old), new)| *mirror == index && old != new) {
                     return Err(Trouble::Anew(protocol(at, "the data changed while it was read".to_owned())));
