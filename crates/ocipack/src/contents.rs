@@ -39,6 +39,10 @@ const DEPTH_LIMIT: usize = 4;
 const COUNT_LIMIT: usize = 4096;
 /// Bytes of one document. The distribution specification asks registries to take 4 MiB; nobody takes this.
 pub(crate) const DOCUMENT_LIMIT: u64 = 100 << 20;
+/// Bytes of one document of an image, which is kept and parsed: twice what registries are asked to take.
+const KEPT_LIMIT: u64 = 8 << 20;
+/// Bytes of all documents of one image.
+const SUM_LIMIT: u64 = 32 << 20;
 /// Blobs of all documents.
 const BLOB_LIMIT: usize = 65_536;
 
@@ -103,13 +107,21 @@ impl Contents {
     /// # Errors
     /// Whatever `fetch` answers; a document that cannot be read; a platform that is not there; limits of depth and count.
     pub fn follow(root: Document, platforms: &[Platform], fetch: &mut Fetch<'_>) -> Result<Self, Error> {
+        let size = root.bytes.len() as u64;
+        check_kept(root.digest, size, size)?;
         let parsed = parse(&root)?;
         let root = Document { media_type: media_type(&parsed, &root.media_type), ..root };
         let top = root.descriptor();
         let mut contents =
             Self { root, documents: Vec::new(), blobs: Vec::new(), images: Vec::new(), tops: vec![top.clone()] };
-        let mut walk =
-            Walk { fetch, platforms, contents: &mut contents, documents: BTreeSet::new(), blobs: BTreeSet::new() };
+        let mut walk = Walk {
+            fetch,
+            platforms,
+            contents: &mut contents,
+            documents: BTreeSet::new(),
+            blobs: BTreeSet::new(),
+            size,
+        };
         walk.documents.insert(top.digest);
         let chosen = !platforms.is_empty() && parsed.manifests.is_some();
         walk.document(&top, &parsed, 0)?;
@@ -143,6 +155,8 @@ struct Walk<'a, 'f> {
     contents: &'a mut Contents,
     documents: BTreeSet<Digest>,
     blobs: BTreeSet<Digest>,
+    /// Bytes of all documents.
+    size: u64,
 }
 
 impl Walk<'_, '_> {
@@ -174,7 +188,10 @@ impl Walk<'_, '_> {
             if self.documents.len() > COUNT_LIMIT {
                 return Err(bad(own, format!("names more than {COUNT_LIMIT} documents")));
             }
+            self.size = self.size.saturating_add(entry.size);
+            check_kept(entry.digest, entry.size, self.size)?;
             let received = (self.fetch)(&entry)?;
+            check_size(&entry, received.bytes.len() as u64)?;
             let parsed = parse(&received)?;
             let received = Document { media_type: media_type(&parsed, &entry.media_type), ..received };
             let entry = Descriptor { media_type: received.media_type.clone(), ..entry };
@@ -229,6 +246,20 @@ fn check_size(descriptor: &Descriptor, found: u64) -> Result<(), Error> {
         return Ok(());
     }
     Err(bad(descriptor.digest, format!("has {found} bytes, its descriptor says {}", descriptor.size)))
+}
+
+/// Whoever serves an image must not decide how much memory it takes.
+fn check_kept(digest: Digest, size: u64, sum: u64) -> Result<(), Error> {
+    if size > KEPT_LIMIT {
+        return Err(bad(digest, format!("has {size} bytes, at most {KEPT_LIMIT} are read of one document")));
+    }
+    if sum > SUM_LIMIT {
+        return Err(bad(
+            digest,
+            format!("brings the documents of the image to {sum} bytes, at most {SUM_LIMIT} are read"),
+        ));
+    }
+    Ok(())
 }
 
 fn missing(digest: Digest) -> Error {

@@ -7,9 +7,15 @@
     clippy::cast_possible_truncation
 )]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, SeqAccess, Visitor},
+};
+
+/// Descriptors of one list. Each takes ten times the memory of the least text that makes one.
+const DESCRIPTOR_LIMIT: usize = 65_536;
 
 pub(crate) type Texts = BTreeMap<String, String>;
 
@@ -40,12 +46,44 @@ pub(crate) struct Document {
     pub(crate) schema_version: Option<u64>,
     pub(crate) media_type: Option<String>,
     pub(crate) artifact_type: Option<String>,
+    #[serde(default, deserialize_with = "descriptors")]
     pub(crate) manifests: Option<Vec<Descriptor>>,
     pub(crate) config: Option<Descriptor>,
+    #[serde(default, deserialize_with = "descriptors")]
     pub(crate) layers: Option<Vec<Descriptor>>,
     /// Docker's schema 1.
     pub(crate) fs_layers: Option<IgnoredAny>,
     pub(crate) annotations: Option<Texts>,
+}
+
+/// A list or null, given up as soon as it is too long.
+fn descriptors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Descriptor>>, D::Error> {
+    struct Counted;
+
+    impl<'de> Visitor<'de> for Counted {
+        type Value = Option<Vec<Descriptor>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {DESCRIPTOR_LIMIT} descriptors")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut read = Vec::new();
+            while let Some(descriptor) = list.next_element()? {
+                if read.len() >= DESCRIPTOR_LIMIT {
+                    return Err(A::Error::invalid_length(read.len().saturating_add(1), &self));
+                }
+                read.push(descriptor);
+            }
+            Ok(Some(read))
+        }
+    }
+
+    deserializer.deserialize_any(Counted)
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -155,6 +155,21 @@ impl Client {
         })
     }
 
+    /// A document that an index names: no byte more is read than its descriptor says.
+    pub(super) fn child(&self, repository: &Repository, child: &Descriptor) -> Result<Document, Error> {
+        self.read("reading", repository, &format!("{repository}@{}", child.digest), |place| {
+            let (access, digest) = (self.access(place, PULL), child.digest);
+            let limit = child.size.min(LARGEST_MANIFEST);
+            let document = self.document_within(place, &digest.to_string(), Some(digest), &*access, limit)?;
+            let found = document.bytes.len() as u64;
+            if found == child.size {
+                return Ok(document);
+            }
+            let url = shown(&place.url(&format!("manifests/{digest}"))?);
+            Err(Problem::Size { url, expected: child.size, found }.into())
+        })
+    }
+
     /// Reads a blob into `sink`: resumed where it was cut, size and digest checked before this says `Ok`.
     ///
     /// # Errors
@@ -328,6 +343,17 @@ impl Client {
         expected: Option<Digest>,
         access: &dyn Access,
     ) -> Outcome<Document> {
+        self.document_within(place, target, expected, access, LARGEST_MANIFEST)
+    }
+
+    fn document_within(
+        &self,
+        place: &Place,
+        target: &str,
+        expected: Option<Digest>,
+        access: &dyn Access,
+        limit: u64,
+    ) -> Outcome<Document> {
         let url = place.url(&format!("manifests/{target}"))?;
         let request = Request::new(Method::GET, url.clone())
             .header(header::ACCEPT, ACCEPT)
@@ -336,7 +362,7 @@ impl Client {
         loop {
             let outcome = self.net.exchange_within(&request, access, &mut budget).and_then(|answer| {
                 self.note(&answer);
-                receive(check(answer, &url)?, &url, expected)
+                receive(check(answer, &url)?, &url, expected, limit)
             });
             match outcome {
                 // A body that broke; what `exchange_within` gave up is spent in the budget.
@@ -417,10 +443,10 @@ impl Client {
 }
 
 /// Reads a manifest and proves it.
-fn receive(answer: Response, url: &Url, expected: Option<Digest>) -> Outcome<Document> {
+fn receive(answer: Response, url: &Url, expected: Option<Digest>, limit: u64) -> Outcome<Document> {
     let announced: Option<u64> = answer.text(&header::CONTENT_LENGTH).and_then(|text| text.trim().parse().ok());
-    if announced.is_some_and(|size| size > LARGEST_MANIFEST) {
-        return Err(Problem::TooLarge { url: shown(url), limit: LARGEST_MANIFEST }.into());
+    if announced.is_some_and(|size| size > limit) {
+        return Err(Problem::TooLarge { url: shown(url), limit }.into());
     }
     let (said, kind) = (content_digest(&answer), essence(&answer));
     let protocol = |problem: String| transfer::Error::from(Problem::Protocol { host: host(url), problem });
@@ -429,7 +455,7 @@ fn receive(answer: Response, url: &Url, expected: Option<Digest>) -> Outcome<Doc
         let encoding = transfer::clean(encoding);
         return Err(protocol(format!("gives a manifest in the encoding {encoding}, expected none")));
     }
-    let bytes = answer.read(url, LARGEST_MANIFEST)?;
+    let bytes = answer.read(url, limit)?;
     if let Some(size) = announced.filter(|size| *size != bytes.len() as u64) {
         return Err(Problem::Size { url: shown(url), expected: size, found: bytes.len() as u64 }.into());
     }

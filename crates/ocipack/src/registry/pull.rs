@@ -80,7 +80,7 @@ pub fn pull(
         if let Ok(document) = document_of(descriptor, store) {
             return Ok(document);
         }
-        let document = client.manifest(&reference.with_digest(descriptor.digest))?;
+        let document = client.child(reference.repository(), descriptor)?;
         put(&document, store, progress)?;
         Ok(Document { media_type: descriptor.media_type.clone(), ..document })
     })?;

@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{RecvTimeoutError, channel},
     },
     time::Duration,
@@ -48,7 +48,8 @@ impl Sender<'_> {
     ) -> Result<Uploaded, Error> {
         let task = format!("pushing {}", digest.hex().get(..12).unwrap_or_default());
         let seen = Arc::new(AtomicU64::new(0));
-        let counted = Counted { inner: self.blob.clone(), seen: Arc::clone(&seen) };
+        let stop = Arc::new(AtomicBool::new(false));
+        let counted = Counted { inner: self.blob.clone(), seen: Arc::clone(&seen), stop: Arc::clone(&stop) };
         let body = Blob::new(self.blob.label(), Arc::new(counted), Some(digest));
         self.progress.start(&task, Some(self.blob.size()));
         let mut told = 0;
@@ -61,11 +62,12 @@ impl Sender<'_> {
         };
         let outcome = std::thread::scope(|scope| {
             let (running, ended) = channel::<()>();
-            let seen = &*seen;
+            let (seen, stop, progress) = (&*seen, &*stop, self.progress);
             let tell = &mut tell;
             scope.spawn(move || {
                 while matches!(ended.recv_timeout(TOLD_EVERY), Err(RecvTimeoutError::Timeout)) {
                     tell(seen.load(Ordering::Relaxed));
+                    stop.fetch_or(progress.cancelled(), Ordering::Relaxed);
                 }
                 tell(seen.load(Ordering::Relaxed));
             });
@@ -93,11 +95,16 @@ impl Sender<'_> {
                     seen.fetch_max(body.size(), Ordering::Relaxed);
                     return Ok(how);
                 }
+                _ if self.progress.cancelled() => return Err(ErrorKind::Cancelled.into()),
                 step => self.step(&step, upload, body, &mut budget),
             };
             seen.fetch_max(upload.committed(), Ordering::Relaxed);
             self.cancel(upload);
             if let Err(error) = outcome {
+                // What broke it was the body that stopped.
+                if self.progress.cancelled() {
+                    return Err(ErrorKind::Cancelled.into());
+                }
                 if !may_go_on(&error) {
                     upload.abandon();
                     self.cancel(upload);
@@ -106,7 +113,8 @@ impl Sender<'_> {
                 return Err(error);
             }
             let session = upload.session();
-            if session != last && !matches!(upload.step(), Step::Done(_)) {
+            // Without a session the last one stays noted until there is another: if the registry is away, it may live.
+            if session.is_some() && session != last && !matches!(upload.step(), Step::Done(_)) {
                 on_session(session.as_ref());
                 last = session;
             }
@@ -118,7 +126,19 @@ impl Sender<'_> {
         let url = request.url.clone();
         (self.may_send)(&url)?;
         let access = (self.access)(matches!(step, Step::Mount { .. }));
-        let outcome = self.net.exchange_within(&request, &*access, budget);
+        let outcome = if matches!(step, Step::Ask { .. }) && upload.is_resuming() {
+            match self.net.once(&request, &*access) {
+                Ok(answer) if answer.status.as_u16() == 429 => self.net.exchange_within(&request, &*access, budget),
+                // A session that may be dead is not worth a pause; the POST that follows has all tries.
+                Err(error) if !error.is_cancelled() => {
+                    let protocol = |fault: Fault| ErrorKind::Protocol { host: host(&url), problem: fault.to_string() };
+                    return upload.forget().map_err(|fault| protocol(fault).into());
+                }
+                outcome => outcome,
+            }
+        } else {
+            self.net.exchange_within(&request, &*access, budget)
+        };
         // A long time of sending is no silence.
         let took = outcome.as_ref().err().map(Error::waited).unwrap_or_default();
         let has_body = matches!(request.body, Body::Blob(_));
@@ -255,6 +275,8 @@ fn match_none() -> Url {
 struct Counted {
     inner: Blob,
     seen: Arc<AtomicU64>,
+    /// Whether the body is to end here.
+    stop: Arc<AtomicBool>,
 }
 
 impl ReadAt for Counted {
@@ -263,6 +285,9 @@ impl ReadAt for Counted {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("cancelled"));
+        }
         let count = self.inner.read_at(offset, buffer)?;
         self.seen.fetch_max(offset.saturating_add(count as u64), Ordering::Relaxed);
         Ok(count)

@@ -162,6 +162,8 @@ pub struct Upload {
     location: Option<Url>,
     committed: u64,
     resuming: bool,
+    /// The piece of which the answer told a count that cannot be the whole session's.
+    doubted: Option<Range<u64>>,
     resumed: u64,
     piece: u64,
     least: u64,
@@ -219,6 +221,7 @@ impl Upload {
             location: None,
             committed: 0,
             resuming: false,
+            doubted: None,
             resumed: 0,
             piece: PIECE,
             least: 0,
@@ -357,6 +360,20 @@ impl Upload {
         }
     }
 
+    /// Whether the next question is about a session of an earlier run, of which nobody knows whether it lives.
+    pub fn is_resuming(&self) -> bool {
+        self.resuming
+    }
+
+    /// Leaves a session of an earlier run that cannot be asked for. It is not cancelled: its host may be gone, or back later.
+    ///
+    /// # Errors
+    /// When the upload has begun anew too often.
+    pub fn forget(&mut self) -> Result<(), Fault> {
+        self.location = None;
+        self.restart()
+    }
+
     /// "Mounting a blob from another repository". A mount is a wish: whatever refuses it, the blob can be sent.
     fn mounted(&mut self, head: &Head) -> Result<(), Fault> {
         match head.status {
@@ -405,11 +422,21 @@ impl Upload {
                         }
                         self.committed = committed;
                         self.state = State::Sending;
-                        Ok(())
+                        match self.doubted.take() {
+                            Some(sent) if committed == sent.end => {
+                                self.stalls_in_a_row = 0;
+                                Ok(())
+                            }
+                            Some(sent) => self.stalled(committed > sent.start),
+                            None => Ok(()),
+                        }
                     }
                     _ => self.restart(),
                 }
             }
+            // Registries answer so of a session that their storage has dropped (distribution's `GetUploadStatus` 500). If there
+            // is more to it, the next POST says so.
+            401 | 403 | 500.. if self.resuming => self.forget(),
             401 | 403 | 429 | 500.. => Err(Fault::Refused),
             _ => self.restart(),
         }
@@ -428,7 +455,13 @@ impl Upload {
                     None => sent.end,
                     Some(range) => match committed(range) {
                         // As in `told`: after a piece of more than a byte this is one byte or none.
-                        Some(1) if sent.end > 1 => 0,
+                        Some(1) if sent.end > 1 && sent.start == 0 => 0,
+                        // zot tells the length of the piece instead of the total; its answer to GET is right.
+                        Some(committed) if is_doubtful(committed, sent) => {
+                            self.doubted = Some(sent.clone());
+                            self.state = State::Asking;
+                            return Ok(());
+                        }
                         Some(committed) if committed <= sent.end => committed,
                         _ => return self.restart(),
                     },
@@ -606,9 +639,16 @@ impl Upload {
         }
         self.abandoned.extend(self.location.take());
         (self.committed, self.resuming, self.resumed, self.stalls_in_a_row) = (0, false, 0, 0);
+        self.doubted = None;
         self.state = State::Beginning;
         Ok(())
     }
+}
+
+/// Whether a count after a later piece is no count of the whole session: less than was there before, or the piece's own.
+fn is_doubtful(committed: u64, sent: &Range<u64>) -> bool {
+    let own = sent.end.saturating_sub(sent.start);
+    sent.start > 0 && (committed < sent.start || committed == own)
 }
 
 enum Sent {

@@ -127,6 +127,43 @@ fn a_manifest_that_lies_is_refused() {
 }
 
 #[test]
+fn documents_that_would_fill_the_memory_are_refused() {
+    let digest = Digest::of(INDEX.as_bytes());
+    for (size, expected) in [(34, None), (33, Some("TooLarge")), (35, Some("Size"))] {
+        let rig = plain(|_: &Seen| found(&[]));
+        let outcome = rig.client.child(&repository(), &Descriptor::new(media::INDEX, digest, size));
+        assert_eq!(outcome.is_ok(), expected.is_none(), "{size}");
+        assert!(expected.is_none_or(|expected| kind(&outcome).starts_with(expected)), "{outcome:?}");
+    }
+    let root = |entries: &[(Digest, u64)]| {
+        let entry = |(digest, size): &(Digest, u64)| format!(r#"{{"digest":"{digest}","size":{size}}}"#);
+        let entries: Vec<_> = entries.iter().map(entry).collect();
+        let bytes = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(",")).into_bytes();
+        Document { media_type: media::INDEX.to_owned(), digest: Digest::of(&bytes), bytes }
+    };
+    let follow = |root: Document| {
+        let fetch = &mut |entry: &Descriptor| {
+            let mut bytes = INDEX.as_bytes().to_vec();
+            bytes.resize(usize::try_from(entry.size).unwrap(), b' ');
+            Ok(Document { media_type: media::INDEX.to_owned(), digest: entry.digest, bytes })
+        };
+        crate::Contents::follow(root, &[], fetch).map_err(|error| error.to_string())
+    };
+    let mib = 1 << 20;
+    let entries = |count: u8, size| (0..count).map(|number| (Digest::of(&[number]), size)).collect::<Vec<_>>();
+    assert!(follow(root(&entries(3, 8 * mib))).is_ok());
+    assert!(follow(root(&entries(1, 8 * mib + 1))).unwrap_err().contains("of one document"));
+    assert!(follow(root(&entries(4, 8 * mib))).unwrap_err().contains("documents of the image"));
+    let many = |count| {
+        let list = vec![r#"{"digest":"","size":0}"#; count].join(",");
+        let bytes = format!(r#"{{"manifests":[{list}]}}"#).into_bytes();
+        follow(Document { media_type: media::INDEX.to_owned(), digest: Digest::of(&bytes), bytes }).unwrap_err()
+    };
+    assert!(many(65_537).contains("at most 65536 descriptors"), "{}", many(65_537));
+    assert!(many(65_536).contains("refers to"), "{}", many(65_536));
+}
+
+#[test]
 fn a_mirror_that_fails_or_lies_is_followed_by_the_registry() {
     let options = || Options { mirrors: vec![("h.io".to_owned(), "m.io".to_owned())], ..Options::default() };
     let bad: Vec<fn() -> Answer> = vec![|| status(404), || status(403), || status(0), || {
@@ -355,6 +392,19 @@ fn a_session_of_an_earlier_run_is_used() {
     // It is gone.
     let sent = send(Some(&session("https://h.io/gone")), |seen, _| (seen.url.path() == "/gone").then(|| status(404)));
     assert_eq!(sent.outcome.unwrap(), Uploaded::Sent { resumed: 0 });
+    // It is dead in ways that registries do not call gone, or its host is: one question, and all is sent anew.
+    for dead in [500, 503, 401, 403, 0] {
+        let sent = send(Some(&session("https://old.io/dead")), move |seen, _| {
+            (seen.url.path() == "/dead").then(|| status(dead))
+        });
+        assert_eq!(sent.outcome.unwrap(), Uploaded::Sent { resumed: 0 }, "{dead}");
+        assert_eq!(sent.lines.iter().filter(|line| line.contains("/dead")).count(), 1, "{:?}", sent.lines);
+        assert_eq!(sent.sessions, [Some(0), Some(10), Some(20), Some(25), None], "{dead}");
+    }
+    // The registry is away as well: the session stays noted.
+    let sent = send(Some(&session("https://h.io/u")), |_, _| Some(status(0)));
+    assert!(kind(&sent.outcome).starts_with("GivenUp"), "{:?}", sent.outcome);
+    assert_eq!(sent.sessions, []);
     // It lies where nobody may go.
     let sent = send(Some(&session("http://h.io/u")), |_, _| None);
     assert!(kind(&sent.outcome).starts_with("Insecure"));
@@ -418,6 +468,34 @@ fn a_mount_asks_for_both_repositories() {
         let other: Repository = other.parse().unwrap();
         rig.client.upload(&repository(), &blob, Some(&other), None, &mut |_| {}, &NoProgress).unwrap();
     }
+}
+
+#[test]
+fn a_stop_ends_an_upload_between_pieces() {
+    #[derive(Default)]
+    struct Stop(std::sync::atomic::AtomicBool);
+    impl Progress for Stop {
+        fn start(&self, _: &str, _: Option<u64>) {}
+        fn advance(&self, _: &str, _: u64) {}
+        fn finish(&self, _: &str) {}
+        fn cancelled(&self) -> bool {
+            self.0.load(std::sync::atomic::Ordering::SeqCst)
+        }
+    }
+    let stop = Arc::new(Stop::default());
+    let stopper = Arc::clone(&stop);
+    let serve = sessions(move |seen, _| {
+        stopper.0.fetch_or(seen.method == Method::PATCH, std::sync::atomic::Ordering::SeqCst);
+        None
+    });
+    let rig = rig(NoCredentials, Options { piece: Some(10), ..Options::default() }, serve);
+    let blob = Blob::new("blob", Arc::new((0..25).collect::<Vec<u8>>()), None);
+    let mut kept = None;
+    let mut heard = |session: Option<&Session>| kept = session.map(|session| session.committed);
+    let outcome = rig.client.upload(&repository(), &blob, None, None, &mut heard, &*stop);
+    assert!(kind(&outcome).starts_with("Cancelled"), "{outcome:?}");
+    assert_eq!(rig.server.lines().len(), 2, "{:?}", rig.server.lines());
+    assert_eq!(kept, Some(10), "a later run goes on");
 }
 
 #[test]

@@ -282,7 +282,10 @@ fn a_session_goes_on_in_another_process() {
         ],
     )
     .unwrap();
-    play(resumed(&session), &[(Some(head(404)), POST)]).unwrap();
+    for dead in [404, 401, 403, 500, 503] {
+        play(resumed(&session), &[(Some(head(dead)), POST), (Some(at(202, "/w")), "PATCH /w 0-10")]).unwrap();
+    }
+    assert_eq!(resumed(&session).answer(&head(429)), Err(Fault::Refused));
     for other in [
         Session { digest: Digest::of(b"y"), ..session.clone() },
         Session { size: 26, ..session.clone() },
@@ -290,6 +293,41 @@ fn a_session_goes_on_in_another_process() {
     ] {
         assert!(line(&resumed(&other)).starts_with("MOUNT"));
     }
+}
+
+#[test]
+fn a_count_of_the_piece_alone_is_asked_about() {
+    // zot: many more pieces than stalls are allowed.
+    let mut upload = new(300, None).with_piece(10);
+    upload.answer(&at(202, "/u")).unwrap();
+    let mut held = 0;
+    loop {
+        let answer = match upload.step() {
+            Step::Piece { range, .. } => {
+                assert_eq!(range.start, held);
+                held = range.end;
+                holds(202, "0-9")
+            }
+            Step::Ask { .. } => holds(204, &format!("0-{}", held - 1)),
+            Step::Close { .. } => break,
+            step => panic!("{step:?}"),
+        };
+        upload.answer(&answer).unwrap();
+    }
+    assert_eq!((held, line(&upload)), (300, "PUT /u 300-300".to_owned()));
+    // The doubt was right: the session goes on where it is, and a session that goes nowhere ends.
+    let started = || {
+        play(
+            new(25, None).with_piece(10),
+            &[(Some(at(202, "/u")), "PATCH /u 0-10"), (Some(holds(202, "0-9")), "PATCH /u 10-20")],
+        )
+        .unwrap()
+    };
+    play(started(), &[(Some(holds(202, "0-0")), "GET /u"), (Some(holds(204, "0-12")), "PATCH /u 13-23")]).unwrap();
+    let nowhere = [(Some(holds(202, "0-9")), "GET /u"), (Some(holds(204, "0-9")), "PATCH /u 10-20")];
+    let last = [(Some(holds(202, "0-9")), "GET /u"), (Some(holds(204, "0-9")), POST)];
+    let answers: Vec<_> = [&nowhere, &nowhere, &nowhere, &last].into_iter().flatten().cloned().collect();
+    play(started(), &answers).unwrap();
 }
 
 #[test]
