@@ -241,6 +241,46 @@ fn an_archive_is_fetched_once_for_all_its_members() {
 }
 
 #[test]
+fn an_origin_that_answers_with_something_else_is_an_error() {
+    let bench = Bench::new();
+    let mut tar = ustar("d/a", b"first");
+    tar.extend([0; 1024]);
+    bench.web.put("t.tar", tar);
+    bench.web.put("x", "one");
+    let (url, x) = (bench.web.url("t.tar"), bench.web.url("x"));
+    let board =
+        bench.board(&format!("[sources]\na = {{ url = \"{url}\", member = \"d/a\" }}\nx = {{ url = \"{x}\" }}\n"));
+    assert_eq!(bench.lock(&board, &[]).0, 0);
+    let text = bench.text();
+    let mut other = ustar("d/b", b"first");
+    other.extend([0; 1024]);
+    for (bytes, code) in [(other, "SRC006"), (Vec::new(), "SRC0"), (b"no archive".to_vec(), "SRC010")] {
+        bench.web.put("t.tar", bytes);
+        let (exit, answer) = bench.lock(&board, &[]);
+        assert_eq!(exit, 1, "{answer:#}");
+        let finding = &answer["findings"][0];
+        assert!(finding["code"].as_str().unwrap().starts_with(code), "{answer:#}");
+        assert_eq!(finding["severity"], "error", "{answer:#}");
+        expect(&answer, &[("b/a", "unchecked"), ("b/x", "unchanged")]);
+        assert_eq!(bench.text(), text);
+    }
+    bench.web.remove("t.tar");
+    let (exit, answer) = bench.lock(&board, &[]);
+    assert_eq!((exit, &answer["findings"][0]["code"]), (1, &Value::from("NET003")), "{answer:#}");
+}
+
+#[test]
+fn an_input_of_no_bytes_is_not_learned() {
+    let bench = Bench::new();
+    let board = bench.two();
+    bench.web.put("x", "");
+    let (exit, answer) = bench.lock(&board, &[]);
+    assert_eq!((exit, &answer["findings"][0]["code"]), (3, &Value::from("SRC005")), "{answer:#}");
+    expect(&answer, &[("b/x", "unresolved"), ("b/y", "added")]);
+    assert!(bench.file().find("b", "x").is_none());
+}
+
+#[test]
 fn gone_sources_and_unknown_names() {
     let bench = Bench::new();
     let board = bench.two();
@@ -324,5 +364,5 @@ fn a_lock_entry_of_another_origin_is_not_used() {
     fs::write(&board, text).unwrap();
     let (exit, answer) = bench.image(&board, &[]);
     assert_eq!((exit, &answer["findings"][0]["code"]), (3, &Value::from("SRC032")), "{answer:#}");
-    assert!(answer["findings"][0]["help"].as_str().unwrap().contains("--update u-boot"), "{answer:#}");
+    assert!(answer["findings"][0]["help"].as_str().unwrap().contains("b.toml --update b/u-boot"), "{answer:#}");
 }

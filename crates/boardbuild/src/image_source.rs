@@ -18,8 +18,8 @@ const PLATFORM: &str = "linux/arm64";
 pub(crate) struct FromImage {
     /// Its bytes, their digest known.
     pub(crate) blob: Blob,
-    /// The manifest that it was found by.
-    pub(crate) from: Container,
+    /// The manifest that it was found by, if the store still has it.
+    pub(crate) from: Option<Container>,
 }
 
 /// Takes one file out of an image. What `locked` says is what is read, whatever the tag names today.
@@ -53,10 +53,13 @@ pub(crate) fn take(
     let identity = image::reference_identity(&resolved);
     let open = || image::open_reference(context, reference, &resolved, &platform, &limits);
     let taken = image::files(context, &identity, &platform, &[file], open)?;
-    let manifest = context.store.blob("manifest", resolved.digest)?.map_or(0, |blob| blob.size());
+    // The file may be here although the manifest is not: without it nobody knows the manifest's size.
+    let manifest = context.store.blob("manifest", resolved.digest)?;
     let from = match locked {
-        Some(from) => from.clone(),
-        None => Container { url: None, sha256: resolved.digest, size: manifest, unpacked: None },
+        Some(from) => Some(from.clone()),
+        None => {
+            manifest.map(|blob| Container { url: None, sha256: resolved.digest, size: blob.size(), unpacked: None })
+        }
     };
     match taken.into_iter().next() {
         Some(Taken::File(blob)) => Ok(FromImage { blob: blob.with_label(role), from }),

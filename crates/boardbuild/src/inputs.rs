@@ -10,7 +10,7 @@ use crate::{
     build::Context,
     error::{Error, Exit, Result},
     files,
-    lock::Lock,
+    lock::{Lock, changes::update_command},
     origin::{Ask, Obtained, local_digest, obtain},
     request::Request,
     store::Store,
@@ -135,7 +135,10 @@ impl<'a> Resolver<'a> {
             return Err(Error::new(Exit::Input, Finding::error("SRC004", message).help(help)));
         }
         if let Some(locked) = locked.as_ref().filter(|locked| locked.origin != origin.place()) {
-            return Err(elsewhere(&self.board.name, role, &locked.origin, &origin.place()));
+            let outside = self.board.folder != self.context.home.boards;
+            let given = outside.then_some(self.request.board.as_str());
+            let cure = update_command(&self.board.name, role, given);
+            return Err(elsewhere(role, &locked.origin, &origin.place(), &cure));
         }
         let ask = Ask { role, origin, folder: &self.board.folder, locked: locked.as_ref() };
         let mut obtained = obtain(self.context, &ask)?;
@@ -163,30 +166,53 @@ impl<'a> Resolver<'a> {
 /// Adds what was learned of a board's inputs to the lock file in `folder`, as that is at this moment.
 ///
 /// # Errors
-/// [`Exit::Io`] with the path, [`Exit::Usage`] for a lock file that is not valid.
+/// `SRC030` when the file came to name other bytes while this command ran: what was made of the bytes that were learned must
+/// not be published. [`Exit::Io`] with the path, [`Exit::Usage`] for a lock file that is not valid.
 pub(crate) fn keep_lock(folder: &Path, board: &str, learned: &Lock, store: &Store) -> Result<()> {
     // Not the folder's own lock: that is held by who writes outputs into it, and they may lie beside the board file.
     let name = std::path::absolute(folder.join("sources.lock")).map_err(|error| Error::io(folder, &error))?;
     let _held = store.lock(&name.to_string_lossy())?;
     let mut lock = Lock::read_if_there(folder)?.unwrap_or_else(|| learned.clone());
     for locked in learned.sources.iter().filter(|locked| locked.board == board) {
-        if lock.find(&locked.board, &locked.name).is_none() {
-            lock.set(locked.clone());
+        match lock.find(&locked.board, &locked.name) {
+            None => lock.set(locked.clone()),
+            Some(there) if there.sha256 == locked.sha256 => {}
+            Some(there) => {
+                let label = format!("{board}/{}", locked.name);
+                return Err(overtaken(&label, &locked.origin, there.sha256, locked.sha256));
+            }
         }
     }
     for image in &learned.images {
-        if lock.find_image(&image.reference, &image.platform).is_none() {
-            lock.set_image(image.clone());
+        match lock.find_image(&image.reference, &image.platform) {
+            None => lock.set_image(image.clone()),
+            Some(there) if there.digest == image.digest => {}
+            Some(there) => {
+                let origin = format!("{} for {}", image.reference, image.platform);
+                return Err(overtaken(&image.reference, &origin, there.digest, image.digest));
+            }
         }
     }
     lock.write(folder)
 }
 
+/// Somebody else locked other bytes between the moment when this command read the lock file and the one when it adds to it.
+fn overtaken(label: &str, origin: &str, there: Digest, learned: Digest) -> Error {
+    let message = format!(
+        "{label}: another command locked other bytes while this one ran: expected {there}, found {learned}; nothing is \
+         published"
+    );
+    let finding = Finding::error("SRC030", message)
+        .of(origin)
+        .help("the origin gave two answers: find out why, then run the command again with the lock file as it is");
+    Error::new(Exit::Refused, finding)
+}
+
 /// The lock entry of an input is for another origin than the board file names: its digest says nothing about this one.
-pub(crate) fn elsewhere(board: &str, role: &str, locked: &str, named: &str) -> Error {
+pub(crate) fn elsewhere(role: &str, locked: &str, named: &str, cure: &str) -> Error {
     let finding = Finding::error("SRC032", format!("{role}: boards/sources.lock has it from another origin"))
         .of(named)
-        .help(format!("locked from: {locked}\nrun `cargo xtask lock {board} --update {role}` and look at the change"));
+        .help(format!("locked from: {locked}\nrun `{cure}` and look at the change"));
     Error::new(Exit::Input, finding)
 }
 
@@ -195,5 +221,51 @@ pub(crate) fn join(earlier: Option<Error>, later: Error) -> Error {
     match earlier {
         Some(earlier) => later.after(earlier.report().clone()),
         None => later,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use imgcore::Epoch;
+
+    use super::*;
+    use crate::lock::{Locked, LockedImage};
+
+    #[test]
+    fn what_another_command_locked_meanwhile_is_not_overruled() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("store")).unwrap();
+        let learn = |input: &[u8], image: &[u8]| {
+            let mut lock = Lock::new(Epoch(0));
+            lock.set(Locked {
+                board: "b".to_owned(),
+                name: "x".to_owned(),
+                origin: "https://h/x".to_owned(),
+                sha256: Digest::of(input),
+                size: 1,
+                licence: None,
+                from: None,
+            });
+            lock.set_image(LockedImage {
+                reference: "h/i:v1".to_owned(),
+                platform: "linux/arm64".to_owned(),
+                digest: Digest::of(image),
+                size: 1,
+                unpacked: None,
+            });
+            lock
+        };
+        let first = learn(b"1", b"1");
+        keep_lock(home.path(), "b", &first, &store).unwrap();
+        keep_lock(home.path(), "b", &first, &store).unwrap();
+        for other in [learn(b"2", b"1"), learn(b"1", b"2")] {
+            let error = keep_lock(home.path(), "b", &other, &store).unwrap_err();
+            let said = error.to_string();
+            for part in ["SRC030", &Digest::of(b"1").to_string(), &Digest::of(b"2").to_string()] {
+                assert!(said.contains(part), "{part}\n{said}");
+            }
+            assert_eq!(error.exit_code(), 1);
+            assert_eq!(Lock::read(home.path()).unwrap(), first);
+        }
     }
 }

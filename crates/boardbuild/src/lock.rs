@@ -225,10 +225,20 @@ impl Lock {
     /// Writes `sources.lock` in `folder`, whole or not at all.
     ///
     /// # Errors
-    /// [`Exit::Io`] with the path.
+    /// [`Exit::Io`] with the path, also for a lock that [`Self::parse`] would not read back: then nothing is written, since
+    /// a file that nobody reads stops every board.
     pub fn write(&self, folder: &Path) -> Result<()> {
+        let text = self.to_text();
+        let mut sorted = self.clone();
+        sorted.sort();
+        let back = Self::parse(Self::FILE, &text);
+        if back.as_ref().ok() != Some(&sorted) {
+            let why = back.map_or_else(|error| error.to_string(), |_| "it reads back otherwise".to_owned());
+            let message = format!("internal error: the lock file would not be readable, so it is not written: {why}");
+            return Err(Error::io(path(folder), &std::io::Error::other(message)).or_help("report this as a bug"));
+        }
         let mut outputs = crate::files::Outputs::beside(folder)?;
-        outputs.write(Self::FILE, self.to_text().as_bytes())?;
+        outputs.write(Self::FILE, text.as_bytes())?;
         outputs.publish()?;
         Ok(())
     }

@@ -85,8 +85,8 @@ struct TakeRecord {
 /// The bytes of an input, from the store if they are there.
 ///
 /// # Errors
-/// `SRC001` for a local file that is not there, `SRC002` for other bytes than the locked ones, `SRC003` offline, `SRC006` to
-/// `SRC011` from archives, and as [`fetch::file`].
+/// `SRC001` for a local file that is not there, `SRC002` for other bytes than the locked ones, `SRC003` offline, `SRC005` for
+/// an input of 0 bytes, `SRC006` to `SRC011` from archives, and as [`fetch::file`].
 pub(crate) fn obtain(context: &Context<'_>, ask: &Ask<'_>) -> Result<Obtained> {
     let Ask { role, origin, locked, .. } = *ask;
     let licence = locked.and_then(|locked| locked.licence.clone()).or_else(|| origin.licence.clone());
@@ -145,6 +145,16 @@ fn found(context: &Context<'_>, ask: &Ask<'_>, held: Held) -> Result<Obtained> {
     let sha256 = blob.compute_digest()?;
     if let Some(locked) = locked.filter(|locked| locked.sha256 != sha256) {
         return Err(differs(ask, locked, sha256, blob.size()));
+    }
+    // Nothing starts from 0 bytes, and the lock holds none.
+    if blob.size() == 0 {
+        let finding =
+            Finding::error("SRC005", format!("{role}: the origin gives 0 bytes, expected a file with content"))
+                .of(place)
+                .help(format!(
+                    "correct the origin in the board file, fetch the file again, or give --source {role}=FILE"
+                ));
+        return Err(Error::new(Exit::Input, finding));
     }
     let place = locked.map_or(place, |locked| locked.origin.clone());
     Ok(Obtained { blob: blob.with_label(role), sha256, from, place, licence })
@@ -206,7 +216,7 @@ fn hold(context: &Context<'_>, ask: &Ask<'_>) -> Result<Held> {
         let image_source::FromImage { blob, from } =
             image_source::take(context, role, reference, file, origin.platform.as_deref(), from)?;
         let sha256 = blob.compute_digest()?;
-        return Ok(Held { blob, sha256, url: None, inner: Some(from) });
+        return Ok(Held { blob, sha256, url: None, inner: from });
     }
     if let Some(apt) = &origin.apt {
         // A locked package is fetched from where it was found, not looked for again.

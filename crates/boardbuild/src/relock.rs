@@ -77,15 +77,26 @@ pub fn lock(request: &LockRequest, context: &Context<'_>) -> Result<Relocked> {
     let images = if request.boards.is_empty() { images(context)? } else { BTreeSet::new() };
     check_updates(request, &boards, &images)?;
     let named = !request.boards.is_empty() || !request.update.is_empty();
-    let mut asking =
-        Asking { context, seen: BTreeMap::new(), dead: BTreeMap::new(), report: Report::new(), exit: None };
+    let mut asking = Asking {
+        context,
+        locks: BTreeMap::new(),
+        seen: BTreeMap::new(),
+        dead: BTreeMap::new(),
+        report: Report::new(),
+        exit: None,
+        broken: false,
+    };
+    for folder in boards.iter().map(|(board, _)| &board.folder).chain([&context.home.boards]) {
+        asking.locks.insert(folder.clone(), Lock::read_if_there(folder)?.unwrap_or_default());
+    }
     let mut by_folder: BTreeMap<PathBuf, Vec<Asked>> = BTreeMap::new();
-    for board in &boards {
+    for (board, given) in &boards {
         let asked = by_folder.entry(board.folder.clone()).or_default();
         for (role, origin) in board.sources.iter().filter(|(_, origin)| origin.is_published()) {
             let update = request.update.iter().any(|name| means(name, &board.name, role, origin));
             if request.update.is_empty() || update {
-                asked.push(asking.ask(board, role, origin, update, named)?);
+                let answer = asking.ask(board, role, origin, update, named)?;
+                asked.push(Asked { given: given.clone(), ..answer });
             }
         }
     }
@@ -96,30 +107,44 @@ pub fn lock(request: &LockRequest, context: &Context<'_>) -> Result<Relocked> {
             asked_images.push(asking.image(reference, platform, update, named)?);
         }
     }
-    let Asking { report, exit, .. } = asking;
+    let Asking { report, exit, broken, locks, .. } = asking;
+    let boards: Vec<_> = boards.into_iter().map(|(board, _)| board).collect();
+    // One refused entry keeps the files of all folders as they are.
+    let refused = by_folder.iter().any(|(folder, asked)| {
+        let images = if *folder == context.home.boards { asked_images.clone() } else { Vec::new() };
+        let lock = locks.get(folder).cloned().unwrap_or_default();
+        lock.compare(asked.clone(), images, &|_| false).report.has_errors()
+    });
+    let mut request = request.clone();
+    if (broken || refused) && request.write == Write::Yes {
+        request.write = Write::Show;
+    }
     let mut result = Relocked { report, changes: Vec::new(), text: String::new(), written: Vec::new(), exit };
     for (folder, asked) in by_folder {
         let images = if folder == context.home.boards { std::mem::take(&mut asked_images) } else { Vec::new() };
-        result.bring(request, context, &folder, (asked, images), &boards)?;
+        result.bring(&request, context, &folder, (asked, images), &boards)?;
     }
     Ok(result)
 }
 
-/// The boards that are meant; without names all of them, and the files of no board.
-fn boards(request: &LockRequest, folder: &Path) -> Result<Vec<Board>> {
+/// The boards that are meant; without names all of them, and the files of no board. One that lies elsewhere comes with what
+/// it was asked for by.
+fn boards(request: &LockRequest, folder: &Path) -> Result<Vec<(Board, Option<String>)>> {
     let mut boards = Vec::new();
     if request.boards.is_empty() {
         for name in board::names(folder)? {
-            boards.push(board::find(folder, &name)?);
+            boards.push((board::find(folder, &name)?, None));
         }
-        boards.extend(board::files(folder)?);
+        boards.extend(board::files(folder)?.map(|board| (board, None)));
         return Ok(boards);
     }
     for name in &request.boards {
         let board = if name == FILES { board::files(folder)? } else { Some(board::find(folder, name)?) };
         let board = board.ok_or_else(|| Error::usage(format!("no {FILES}.toml in {}", folder.display())))?;
-        if !boards.iter().any(|known: &Board| known.name == board.name && known.folder == board.folder) {
-            boards.push(board);
+        let is_known = |(known, _): &(Board, _)| known.name == board.name && known.folder == board.folder;
+        if !boards.iter().any(is_known) {
+            let given = (board.folder != folder).then(|| name.clone());
+            boards.push((board, given));
         }
     }
     Ok(boards)
@@ -139,10 +164,14 @@ fn means(name: &str, board: &str, role: &str, origin: &Origin) -> bool {
     name == role || name.split_once('/') == Some((board, role)) || origin.image.as_deref() == Some(name)
 }
 
-fn check_updates(request: &LockRequest, boards: &[Board], images: &BTreeSet<(String, String)>) -> Result<()> {
+fn check_updates(
+    request: &LockRequest,
+    boards: &[(Board, Option<String>)],
+    images: &BTreeSet<(String, String)>,
+) -> Result<()> {
+    let boards = || boards.iter().map(|(board, _)| board);
     for name in request.update.iter().filter(|name| !images.iter().any(|(reference, _)| reference == *name)) {
-        let mut inputs =
-            boards.iter().flat_map(|board| board.sources.iter().map(move |(role, from)| (board, role, from)));
+        let mut inputs = boards().flat_map(|board| board.sources.iter().map(move |(role, from)| (board, role, from)));
         if inputs.clone().any(|(board, role, origin)| origin.is_published() && means(name, &board.name, role, origin)) {
             continue;
         }
@@ -150,8 +179,7 @@ fn check_updates(request: &LockRequest, boards: &[Board], images: &BTreeSet<(Str
             return Err(Error::usage(format!("--update {name}: nobody publishes it, so there is nothing to lock"))
                 .or_help("give it to the build as --source"));
         }
-        let known: BTreeSet<String> = boards
-            .iter()
+        let known: BTreeSet<String> = boards()
             .flat_map(|board| {
                 board.sources.keys().map(|role| format!("{}/{role}", board.name)).chain(board.sources.keys().cloned())
             })
@@ -168,12 +196,16 @@ fn check_updates(request: &LockRequest, boards: &[Board], images: &BTreeSet<(Str
 /// Asks origins one after another and remembers what need not be asked twice.
 struct Asking<'a, 'c> {
     context: &'a Context<'c>,
+    /// The lock files before anybody was asked, by folder.
+    locks: BTreeMap<PathBuf, Lock>,
     /// Archives, packages and images that were seen in this run, by their place.
     seen: BTreeMap<String, Container>,
     /// Hosts that could not be reached in this run, and what was said then.
     dead: BTreeMap<String, String>,
     report: Report,
     exit: Option<Exit>,
+    /// Whether the origin of a locked entry answered with something else: then nothing is written.
+    broken: bool,
 }
 
 impl Asking<'_, '_> {
@@ -184,11 +216,16 @@ impl Asking<'_, '_> {
             Some(why) => Answer::Silent(why.clone()),
             None => match self.fact(board, &label, origin) {
                 Ok(fact) => Answer::Found(fact),
-                Err(error) => self.silent(&label, &host, named, error)?,
+                Err(error) => {
+                    let lock = self.locks.get(&board.folder);
+                    let locked = lock.is_some_and(|lock| lock.find(&board.name, role).is_some());
+                    let which = Which { label: &label, host: &host, named, locked };
+                    self.silent(&which, error)?
+                }
             },
         };
         let (board, place) = (board.name.clone(), origin.place());
-        Ok(Asked { board, name: role.to_owned(), place, licence: origin.licence.clone(), update, answer })
+        Ok(Asked { board, name: role.to_owned(), place, licence: origin.licence.clone(), given: None, update, answer })
     }
 
     fn fact(&mut self, board: &Board, label: &str, origin: &Origin) -> Result<Fact> {
@@ -207,18 +244,24 @@ impl Asking<'_, '_> {
             Some(why) => Err(why.clone()),
             None => match image::ask_reference(self.context, &reference, &platform_of(&platform)?) {
                 Ok(image) => Ok(image),
-                Err(error) => match self.silent(&reference, &host, named, error)? {
-                    Answer::Silent(why) => Err(why),
-                    Answer::Found(_) => Err(String::new()),
-                },
+                Err(error) => {
+                    let lock = self.locks.get(&self.context.home.boards);
+                    let locked = lock.is_some_and(|lock| lock.find_image(&reference, &platform).is_some());
+                    let which = Which { label: &reference, host: &host, named, locked };
+                    match self.silent(&which, error)? {
+                        Answer::Silent(why) => Err(why),
+                        Answer::Found(_) => Err(String::new()),
+                    }
+                }
             },
         };
         Ok(AskedImage { reference, platform, update, answer })
     }
 
     /// What becomes of an origin that gave no bytes. A network that is not there is no fault of the lock file; everything
-    /// else is.
-    fn silent(&mut self, label: &str, host: &str, named: bool, error: Error) -> Result<Answer> {
+    /// else is: an origin that answers with something else than what is locked is an error, whoever was asked for.
+    fn silent(&mut self, which: &Which<'_>, error: Error) -> Result<Answer> {
+        let Which { label, host, named, locked } = *which;
         let first = error.report().iter().find(|finding| finding.severity == imgcore::Severity::Error);
         let (code, message) = first.map_or(("", ""), |finding| (finding.code, finding.message.as_str()));
         if error.exit() == Exit::Cancelled || code.starts_with("IOE") || code.starts_with("USE") {
@@ -236,7 +279,16 @@ impl Asking<'_, '_> {
         if offline {
             return Ok(Answer::Silent(why));
         }
-        if named {
+        let absent = match code {
+            "NET001" | "NET002" | "NET004" | "NET005" | "NET006" => true,
+            "NET003" => !locked,
+            _ => false,
+        };
+        // Credentials that cannot be read are no answer of the origin.
+        if locked && !absent && code != "NET008" {
+            self.broken = true;
+            self.exit = Some(Exit::Refused);
+        } else if named || !absent {
             self.exit = self.exit.or(Some(error.exit()));
         }
         for finding in error.report() {
@@ -244,13 +296,25 @@ impl Asking<'_, '_> {
             if !finding.message.starts_with(label) {
                 finding.message = format!("{label}: {}", finding.message);
             }
-            if !named && finding.severity == imgcore::Severity::Error {
+            if !named && absent && finding.severity == imgcore::Severity::Error {
                 finding.severity = imgcore::Severity::Warning;
             }
             self.report.push(finding);
         }
         Ok(Answer::Silent(why))
     }
+}
+
+/// What is said of an entry whose origin gave no bytes.
+#[derive(Debug, Clone, Copy)]
+struct Which<'a> {
+    label: &'a str,
+    /// Who was asked.
+    host: &'a str,
+    /// Whether it was asked for by name.
+    named: bool,
+    /// Whether the lock has it.
+    locked: bool,
 }
 
 /// Whom an origin asks; empty for a local file.

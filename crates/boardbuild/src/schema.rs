@@ -151,7 +151,15 @@ fn board() -> Value {
 
 /// What `lock` says of each entry that it asked.
 fn lock() -> Value {
-    let side = nullable(&object(&json!({ "origin": string(), "sha256": digest(), "size": count() })));
+    let from = json!({
+        "type": "object",
+        "properties": { "url": string(), "sha256": digest(), "size": count(), "unpacked": count() },
+        "required": ["sha256", "size"],
+        "additionalProperties": false,
+    });
+    let side = nullable(&object(&json!({
+        "origin": string(), "sha256": digest(), "size": count(), "licence": nullable(&string()), "from": nullable(&from),
+    })));
     let kinds = json!({ "enum": [
         "added", "resolved", "unchanged", "amended", "moved", "refused", "unchecked", "unresolved", "gone"
     ] });

@@ -41,6 +41,8 @@ pub struct Asked {
     pub place: String,
     /// Licence that the board file says; the lock's is kept if it says none.
     pub licence: Option<String>,
+    /// What the board is asked for by, where its name alone does not find it.
+    pub given: Option<String>,
     /// Whether a person asked for this input to move.
     pub update: bool,
     /// The answer.
@@ -110,6 +112,31 @@ pub struct Side {
     pub sha256: Digest,
     /// Their count.
     pub size: u64,
+    /// Their licence.
+    pub licence: Option<String>,
+    /// What they were taken out of.
+    pub from: Option<Container>,
+}
+
+impl Side {
+    /// What it says, a line each.
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("{}, {} bytes", self.sha256, self.size), format!("  {}", self.origin)];
+        if let Some(licence) = &self.licence {
+            lines.push(format!("  licence {licence}"));
+        }
+        if let Some(Container { url, sha256, size, unpacked }) = &self.from {
+            let mut text = format!("  from {sha256}, {size} bytes");
+            if let Some(unpacked) = unpacked {
+                let _ = write!(text, ", {unpacked} unpacked");
+            }
+            if let Some(url) = url {
+                let _ = write!(text, ", {url}");
+            }
+            lines.push(text);
+        }
+        lines
+    }
 }
 
 /// One entry of the difference.
@@ -170,14 +197,44 @@ impl Lock {
 }
 
 impl Locked {
+    /// Whether taking `new` for this would let in bytes that nobody looked at: the input's, or those of what it is taken out
+    /// of, which are read before the input's are known. A larger limit for the decoder counts as well.
+    fn moves(&self, new: &Self) -> bool {
+        if self.sha256 != new.sha256 || self.size != new.size {
+            return true;
+        }
+        let (Some(old), Some(new)) = (&self.from, &new.from) else { return false };
+        let raised = matches!((old.unpacked, new.unpacked), (Some(old), Some(new)) if new > old);
+        old.sha256 != new.sha256 || old.size != new.size || raised
+    }
+
+    /// Keeps what the answer of the same origin does not say of the container.
+    fn keep_container(&self, new: &mut Self) {
+        if new.from.is_none() && self.origin == new.origin {
+            new.from.clone_from(&self.from);
+        }
+        if let (Some(old), Some(new)) = (&self.from, &mut new.from)
+            && old.sha256 == new.sha256
+        {
+            new.unpacked = new.unpacked.or(old.unpacked);
+        }
+    }
+
     fn side(&self) -> Side {
-        Side { origin: self.origin.clone(), sha256: self.sha256, size: self.size }
+        Side {
+            origin: self.origin.clone(),
+            sha256: self.sha256,
+            size: self.size,
+            licence: self.licence.clone(),
+            from: self.from.clone(),
+        }
     }
 }
 
 impl LockedImage {
     fn side(&self) -> Side {
-        Side { origin: format!("{} for {}", self.reference, self.platform), sha256: self.digest, size: self.size }
+        let origin = format!("{} for {}", self.reference, self.platform);
+        Side { origin, sha256: self.digest, size: self.size, licence: None, from: None }
     }
 }
 
@@ -187,7 +244,8 @@ impl Changes {
     }
 
     fn input(&mut self, before: &Lock, asked: Asked) {
-        let Asked { board, name, place, licence, update, answer } = asked;
+        let Asked { board, name, place, licence, given, update, answer } = asked;
+        let cure = update_command(&board, &name, given.as_deref());
         let label = format!("{board}/{name}");
         let (old, open) = (before.find(&board, &name), before.find_unresolved(&board, &name));
         let kept = licence.or_else(|| {
@@ -205,11 +263,14 @@ impl Changes {
                 self.lock.set_unresolved(Unresolved { board, name, origin: place, why, licence: kept });
             }
             (Answer::Found(Fact { sha256, size, from }), old) => {
-                let new = Locked { board, name, origin: place, sha256, size, licence: kept, from };
+                let mut new = Locked { board, name, origin: place, sha256, size, licence: kept, from };
+                if let Some(old) = old {
+                    old.keep_container(&mut new);
+                }
                 let kind = match old {
                     None if open.is_some() => Kind::Resolved,
                     None => Kind::Added,
-                    Some(old) if old.sha256 != new.sha256 || old.size != new.size => {
+                    Some(old) if old.moves(&new) => {
                         if update {
                             Kind::Moved
                         } else {
@@ -221,7 +282,7 @@ impl Changes {
                 };
                 self.push(label.clone(), kind, old.map(Locked::side), Some(new.side()), None);
                 if let (Kind::Refused, Some(old)) = (kind, old) {
-                    self.report.push(refused(&label, &old.side(), &new.side(), &label));
+                    self.report.push(refused(&label, &old.side(), &new.side(), &cure));
                 } else {
                     self.lock.set(new);
                 }
@@ -251,7 +312,12 @@ impl Changes {
                 };
                 self.push(reference.clone(), kind, old.map(LockedImage::side), Some(new.side()), None);
                 if let (Kind::Refused, Some(old)) = (kind, old) {
-                    self.report.push(refused(&reference, &old.side(), &new.side(), &reference));
+                    self.report.push(refused(
+                        &reference,
+                        &old.side(),
+                        &new.side(),
+                        &format!("cargo xtask lock --update {reference}"),
+                    ));
                 } else {
                     self.lock.set_image(new);
                 }
@@ -265,11 +331,14 @@ impl Changes {
     }
 
     /// The difference for people: what is unchanged is counted, everything else shown. Lines begin with `+` for what the
-    /// lock will say, `-` for what it said, `?` for what nobody knows.
+    /// lock will say, `-` for what it said, `?` for what nobody knows; what both sides say alike is left out.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        let side = |text: &mut String, sign: char, side: &Side| {
-            let _ = writeln!(text, "{sign}   {}, {} bytes\n{sign}     {}", side.sha256, side.size, side.origin);
+        let side = |text: &mut String, sign: char, side: &Side, other: Option<&Side>| {
+            let other = other.map(Side::lines).unwrap_or_default();
+            for line in side.lines().iter().filter(|line| !other.contains(line)) {
+                let _ = writeln!(text, "{sign}   {line}");
+            }
         };
         for Change { name, kind, old, new, why } in &self.entries {
             match kind {
@@ -283,10 +352,10 @@ impl Changes {
                 }
             }
             if let Some(old) = old {
-                side(&mut text, '-', old);
+                side(&mut text, '-', old, new.as_ref());
             }
             if let Some(new) = new {
-                side(&mut text, '+', new);
+                side(&mut text, '+', new, old.as_ref());
             }
         }
         let mut counts: Vec<(Kind, usize)> = Vec::new();
@@ -303,22 +372,37 @@ impl Changes {
     }
 }
 
+/// The command that takes what the origin of an input gives. `given` is what the board was asked for by, if that is not a
+/// name that is found among the boards.
+pub(crate) fn update_command(board: &str, role: &str, given: Option<&str>) -> String {
+    match given {
+        Some(path) => format!("cargo xtask lock {path} --update {board}/{role}"),
+        None => format!("cargo xtask lock --update {board}/{role}"),
+    }
+}
+
 /// The finding of an input whose bytes moved though nobody asked.
-fn refused(label: &str, old: &Side, new: &Side, update: &str) -> Finding {
-    let mut help =
-        format!("look at what changed there; if the other bytes are meant: cargo xtask lock --update {update}");
+fn refused(label: &str, old: &Side, new: &Side, cure: &str) -> Finding {
+    let mut help = format!("look at what changed there; if the other bytes are meant: {cure}");
     if old.origin != new.origin {
         let _ = write!(help, "\nlocked from: {}", old.origin);
     }
-    Finding::error(
-        "SRC030",
-        format!(
-            "{label}: the origin gives other bytes than the locked ones: expected {} ({} bytes), found {} ({} bytes)",
-            old.sha256, old.size, new.sha256, new.size
-        ),
-    )
-    .of(new.origin.clone())
-    .help(help)
+    let words = |side: &Side| format!("{} ({} bytes)", side.sha256, side.size);
+    let container = |side: &Side| match &side.from {
+        Some(Container { sha256, size, unpacked: Some(unpacked), .. }) => {
+            format!("{sha256} ({size} bytes, {unpacked} unpacked)")
+        }
+        Some(Container { sha256, size, .. }) => format!("{sha256} ({size} bytes)"),
+        None => "none".to_owned(),
+    };
+    let (what, expected, found) = if (old.sha256, old.size) == (new.sha256, new.size) {
+        ("its input is in another container than the locked one", container(old), container(new))
+    } else {
+        ("the origin gives other bytes than the locked ones", words(old), words(new))
+    };
+    Finding::error("SRC030", format!("{label}: {what}: expected {expected}, found {found}"))
+        .of(new.origin.clone())
+        .help(help)
 }
 
 #[cfg(test)]
@@ -334,6 +418,7 @@ mod tests {
             name: name.to_owned(),
             place: format!("https://h/{name}"),
             licence: None,
+            given: None,
             update,
             answer: Answer::Found(fact),
         }
@@ -391,6 +476,53 @@ mod tests {
         assert!(text.contains(&format!("-   {}, 1 bytes", Digest::of(b"1"))), "{text}");
         assert!(text.contains(&format!("+   {}, 2 bytes", Digest::of(b"22"))), "{text}");
         assert!(text.ends_with("1 unchanged, 1 moved\n"), "{text}");
+    }
+
+    #[test]
+    fn a_container_moves_only_when_a_person_names_it() {
+        let base = Container { url: None, sha256: Digest::of(b"deb"), size: 9, unpacked: Some(90) };
+        let ask = |from: Option<Container>, update| {
+            let mut asked = asked("x", "1", update);
+            if let Answer::Found(fact) = &mut asked.answer {
+                fact.from = from;
+            }
+            vec![asked]
+        };
+        let lock_of = |from| compare(&Lock::new(Epoch(0)), ask(from, false)).lock;
+        let other = Container { sha256: Digest::of(b"other"), ..base.clone() };
+        let moved = Container { url: Some("https://h/p.deb".to_owned()), ..base.clone() };
+        for (old, new, kind) in [
+            (Some(base.clone()), Some(base.clone()), Kind::Unchanged),
+            (Some(base.clone()), Some(Container { unpacked: None, ..base.clone() }), Kind::Unchanged),
+            (Some(base.clone()), Some(other.clone()), Kind::Refused),
+            (Some(base.clone()), Some(Container { size: 10, ..base.clone() }), Kind::Refused),
+            (Some(base.clone()), Some(Container { unpacked: Some(91), ..base.clone() }), Kind::Refused),
+            (Some(base.clone()), Some(Container { unpacked: Some(89), ..base.clone() }), Kind::Amended),
+            (Some(Container { unpacked: None, ..base.clone() }), Some(base.clone()), Kind::Amended),
+            (Some(base.clone()), Some(moved), Kind::Amended),
+            (None, Some(base.clone()), Kind::Amended),
+            (Some(base.clone()), None, Kind::Unchanged),
+        ] {
+            let lock = lock_of(old.clone());
+            let changes = compare(&lock, ask(new.clone(), false));
+            assert_eq!(kinds(&changes), [("b/x", kind)], "{old:?} {new:?}");
+            assert_eq!(changes.report.has_errors(), kind == Kind::Refused);
+            assert_eq!(changes.lock == lock, matches!(kind, Kind::Refused | Kind::Unchanged));
+            if kind == Kind::Refused {
+                let named = compare(&lock, ask(new.clone(), true));
+                assert_eq!(kinds(&named), [("b/x", Kind::Moved)]);
+                assert_eq!(named.lock.sources[0].from, new);
+            }
+        }
+        let refused = compare(&lock_of(Some(base)), ask(Some(other), false));
+        let said = refused.report.iter().next().unwrap().to_string();
+        for digest in [Digest::of(b"deb"), Digest::of(b"other")] {
+            assert!(said.contains(&digest.to_string()), "{said}");
+        }
+        let text = refused.text();
+        let line = |sign, digest| format!("{sign}     from {digest}, 9 bytes, 90 unpacked");
+        let expected = [line('-', Digest::of(b"deb")), line('+', Digest::of(b"other"))].join("\n");
+        assert_eq!(text, format!("  b/x: refused\n{expected}\n1 refused\n"));
     }
 
     #[test]

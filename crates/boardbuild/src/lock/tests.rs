@@ -50,6 +50,28 @@ fn a_lock_reads_back_what_it_wrote_sorted() {
 }
 
 #[test]
+fn a_lock_that_would_not_be_read_is_not_written() {
+    let home = tempfile::tempdir().unwrap();
+    let mut lock = Lock::new(Epoch(5));
+    lock.set(locked("b", "x"));
+    lock.write(home.path()).unwrap();
+    let good = lock.clone();
+    let from = Container { url: None, sha256: Digest::of(b"m"), size: 0, unpacked: None };
+    for bad in [
+        Locked { size: 0, ..locked("b", "y") },
+        Locked { from: Some(from), ..locked("b", "y") },
+        Locked { licence: Some("a\u{0}".to_owned()), ..locked("b", "y") },
+    ] {
+        let mut lock = good.clone();
+        lock.set(bad);
+        let error = lock.write(home.path()).unwrap_err();
+        assert!(error.to_string().contains("internal error"), "{error}");
+        assert_eq!(error.exit_code(), 4);
+        assert_eq!(Lock::read(home.path()).unwrap(), good);
+    }
+}
+
+#[test]
 fn an_input_is_locked_or_unresolved_never_both() {
     let mut lock = Lock::new(Epoch(0));
     lock.set_unresolved(Unresolved::new("b", "x", "https://h/x", "no network"));
