@@ -1,7 +1,7 @@
 //! Files from the network into the store: whole, proved, and begun only once.
 
 use imgcore::Digest;
-use transfer::{Anonymous, Get, Have};
+use transfer::{Anonymous, Get, Have, Url};
 
 use crate::{
     build::Context,
@@ -53,14 +53,14 @@ pub(crate) fn file(context: &Context<'_>, label: &str, urls: &[String], expected
     };
     let limit = expected.size.unwrap_or(UNLOCKED_LIMIT);
     let get = Get { url, size: expected.size, digest: expected.sha256, limit };
-    let have = have(&partial);
+    let have = have(&partial, get.url.first().map_or("", Url::as_str));
     let got = net
         .get(&get, &Anonymous, have, &mut partial, context.progress, &format!("fetching {label}"))
         .map_err(|error| failed(&error, label))?;
     Ok((partial.commit()?, got.size))
 }
 
-/// What an earlier run left.
-pub(crate) fn have(partial: &Partial) -> Have {
-    Have { offset: partial.size(), hasher: partial.hasher().clone(), validator: partial.tag() }
+/// What an earlier run left, when `address` is asked first: without a digest only what it gave itself is gone on with.
+fn have(partial: &Partial, address: &str) -> Have {
+    Have { offset: partial.size(), hasher: partial.hasher().clone(), validator: partial.tag(address) }
 }

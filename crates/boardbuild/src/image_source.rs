@@ -6,8 +6,8 @@ use ocipack::Platform;
 use crate::{
     build::Context,
     error::{Error, Exit, Result},
-    image::{self, Taken},
-    lock::{Container, Lock, LockedImage},
+    image::{self, Resolved, Taken},
+    lock::{Container, Lock},
 };
 
 /// The platform of an image that names none.
@@ -22,33 +22,35 @@ pub(crate) struct FromImage {
     pub(crate) from: Option<Container>,
 }
 
+/// Which file of which image is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    /// Role.
+    pub(crate) role: &'a str,
+    /// The image.
+    pub(crate) reference: &'a str,
+    /// Path in it.
+    pub(crate) file: &'a str,
+    /// Its platform, if the board file names one.
+    pub(crate) platform: Option<&'a str>,
+    /// Whether the registry may not be asked what a tag means.
+    pub(crate) frozen: bool,
+}
+
 /// Takes one file out of an image. What `locked` says is what is read, whatever the tag names today.
 ///
 /// # Errors
 /// `SRC020` and `SRC021` for an image without the platform or the file, those of [`image::files`] and of the network.
-pub(crate) fn take(
-    context: &Context<'_>,
-    role: &str,
-    reference: &str,
-    file: &str,
-    platform: Option<&str>,
-    locked: Option<&Container>,
-) -> Result<FromImage> {
+pub(crate) fn take(context: &Context<'_>, ask: &Ask<'_>, locked: Option<&Container>) -> Result<FromImage> {
+    let Ask { role, reference, file, platform, frozen } = *ask;
     let platform: Platform = platform.unwrap_or(PLATFORM).parse().map_err(|error: ocipack::Error| {
         Error::usage(format!("{role}: {error}")).or_help("write platform = \"linux/arm64\"")
     })?;
     // The lock of one input knows its image; the lock of bases is not asked.
-    let mut known = Lock::default();
-    if let Some(from) = locked {
-        known.set_image(LockedImage {
-            reference: reference.to_owned(),
-            platform: platform.to_string(),
-            digest: from.sha256,
-            size: from.size,
-            unpacked: from.unpacked,
-        });
-    }
-    let resolved = image::resolve(context, reference, &platform, &known, false)?;
+    let resolved = match locked {
+        Some(from) => Resolved::pinned(from.sha256),
+        None => image::resolve(context, reference, &platform, &Lock::default(), frozen)?,
+    };
     let limits = image::limits(locked.and_then(|from| from.unpacked));
     let identity = image::reference_identity(&resolved);
     let open = || image::open_reference(context, reference, &resolved, &platform, &limits);

@@ -140,7 +140,8 @@ impl<'a> Resolver<'a> {
             let cure = update_command(&self.board.name, role, given);
             return Err(elsewhere(role, &locked.origin, &origin.place(), &cure));
         }
-        let ask = Ask { role, origin, folder: &self.board.folder, locked: locked.as_ref() };
+        let ask =
+            Ask { role, origin, folder: &self.board.folder, locked: locked.as_ref(), frozen: self.request.locked };
         let mut obtained = obtain(self.context, &ask)?;
         if locked.is_none() {
             let open = self.lock.find_unresolved(&self.board.name, role);

@@ -89,9 +89,9 @@ pub struct LockedImage {
     pub platform: String,
     /// Digest of the manifest for that platform.
     pub digest: Digest,
-    /// Bytes of its layers as they are transferred.
+    /// Bytes of its layers as they are transferred; layers with more are refused.
     pub size: u64,
-    /// Bytes of its layers decompressed: the limit of whoever reads them.
+    /// The most bytes that its layers may decompress to; written by hand, kept as long as the digest stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpacked: Option<u64>,
 }

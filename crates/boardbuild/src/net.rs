@@ -13,7 +13,7 @@ mod open;
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -22,7 +22,10 @@ use ocipack::registry::Client;
 use transfer::{Cancel, Net, Url};
 
 pub use self::{failure::failed, open::auth_files};
-use crate::error::{Error, Exit, Result};
+use crate::{
+    error::{Error, Exit, Result},
+    lock::LockedImage,
+};
 
 /// What the command line and the environment decide about the network.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +51,8 @@ pub struct Network {
     tell: Option<Tell>,
     net: OnceLock<Net>,
     client: OnceLock<Client>,
+    /// What registries said of tags.
+    said: Mutex<Vec<LockedImage>>,
 }
 
 /// Hears why it is waited, and how long.
@@ -62,7 +67,14 @@ impl fmt::Debug for Network {
 impl Network {
     /// The network with these options; nothing is opened yet.
     pub fn new(options: NetworkOptions) -> Self {
-        Self { options, cancel: None, tell: None, net: OnceLock::new(), client: OnceLock::new() }
+        Self {
+            options,
+            cancel: None,
+            tell: None,
+            net: OnceLock::new(),
+            client: OnceLock::new(),
+            said: Mutex::default(),
+        }
     }
 
     /// Whether the user asked to stop: asked while something is waited for, from any thread.
@@ -82,6 +94,17 @@ impl Network {
     /// What it was opened with.
     pub fn options(&self) -> &NetworkOptions {
         &self.options
+    }
+
+    /// What a registry said of a reference earlier in this run.
+    pub(crate) fn said(&self, reference: &str, platform: &str) -> Option<LockedImage> {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.iter().find(|image| image.reference == reference && image.platform == platform).cloned()
+    }
+
+    /// Keeps what a registry said for the rest of the run.
+    pub(crate) fn remember(&self, image: LockedImage) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).push(image);
     }
 
     /// Whether `what`, an address or a reference, may be asked for at all.

@@ -34,6 +34,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) folder: &'a Path,
     /// What its bytes must be.
     pub(crate) locked: Option<&'a Locked>,
+    /// Whether nothing may be learned that the lock does not know.
+    pub(crate) frozen: bool,
 }
 
 /// An input that is there.
@@ -115,7 +117,8 @@ pub(crate) fn resolve(
     origin: &Origin,
     seen: Option<&Container>,
 ) -> Result<Obtained> {
-    let ask = Ask { role, origin, folder, locked: None };
+    // Without a lock entry, what moved may be looked at: that is how its new bytes become known.
+    let ask = Ask { role, origin, folder, locked: None, frozen: false };
     let here = match seen.filter(|_| origin.image.is_none()) {
         Some(seen) => context.store.blob(role, seen.sha256)?.map(|blob| (blob, seen)),
         None => None,
@@ -136,15 +139,20 @@ fn found(context: &Context<'_>, ask: &Ask<'_>, held: Held) -> Result<Obtained> {
     let (blob, from) = if whole {
         (held.blob, held.inner)
     } else {
-        // What the lock says of another container says nothing of this one.
-        let known = locked.and_then(|locked| locked.from.as_ref()).filter(|from| from.sha256 == held.sha256);
+        let known = locked.and_then(|locked| locked.from.as_ref());
+        // Another container than the locked one reaches no decoder and no parser.
+        if let (Some(locked), Some(from)) = (locked, known.filter(|from| from.sha256 != held.sha256)) {
+            let expected = (from.sha256, from.size);
+            return Err(differs(ask, locked, "the archive is not that", expected, (held.sha256, held.blob.size())));
+        }
         let (blob, unpacked) = taken(context, ask, &held, known.and_then(|from| from.unpacked))?;
         let from = Container { url: held.url, sha256: held.sha256, size: held.blob.size(), unpacked };
         (blob, Some(from))
     };
     let sha256 = blob.compute_digest()?;
     if let Some(locked) = locked.filter(|locked| locked.sha256 != sha256) {
-        return Err(differs(ask, locked, sha256, blob.size()));
+        let expected = (locked.sha256, locked.size);
+        return Err(differs(ask, locked, "the bytes are not those", expected, (sha256, blob.size())));
     }
     // Nothing starts from 0 bytes, and the lock holds none.
     if blob.size() == 0 {
@@ -160,10 +168,10 @@ fn found(context: &Context<'_>, ask: &Ask<'_>, held: Held) -> Result<Obtained> {
     Ok(Obtained { blob: blob.with_label(role), sha256, from, place, licence })
 }
 
-/// Names what the lock expects and what is there.
-fn differs(ask: &Ask<'_>, locked: &Locked, sha256: Digest, size: u64) -> Error {
+/// Names what the lock expects and what is there, each with its size.
+fn differs(ask: &Ask<'_>, locked: &Locked, what: &str, expected: (Digest, u64), found: (Digest, u64)) -> Error {
     let role = ask.role;
-    let mut finding = Finding::error("SRC002", format!("{role}: the bytes are not those of boards/sources.lock"));
+    let mut finding = Finding::error("SRC002", format!("{role}: {what} of boards/sources.lock"));
     finding = match &ask.origin.path {
         Some(path) => finding.of(ask.folder.join(path).display().to_string()),
         None => finding.of(ask.origin.place()),
@@ -171,9 +179,9 @@ fn differs(ask: &Ask<'_>, locked: &Locked, sha256: Digest, size: u64) -> Error {
     Error::new(
         Exit::Input,
         finding.help(format!(
-            "expected {} ({} bytes), found {sha256} ({size} bytes)\norigin: {}\nrestore the file, or use --source \
-             {role}=FILE if the other bytes are meant",
-            locked.sha256, locked.size, locked.origin
+            "expected {} ({} bytes), found {} ({} bytes)\norigin: {}\nrestore the file, or use --source {role}=FILE if \
+             the other bytes are meant",
+            expected.0, expected.1, found.0, found.1, locked.origin
         )),
     )
 }
@@ -198,7 +206,9 @@ fn hold(context: &Context<'_>, ask: &Ask<'_>) -> Result<Held> {
         Some(sha256) => context.store.blob(role, sha256)?.is_some(),
         None => false,
     };
-    if !here && context.network.options().offline {
+    let offline = context.network.options().offline;
+    // The layers of an image may be here although its file is not.
+    if !here && offline && origin.image.is_none() {
         return Err(absent(ask));
     }
     if let Some(url) = &origin.url {
@@ -213,8 +223,13 @@ fn hold(context: &Context<'_>, ask: &Ask<'_>) -> Result<Held> {
             return Ok(Held { blob, sha256, url: None, inner: None });
         }
         let from = locked.and_then(|locked| locked.from.as_ref()).filter(|_| whole);
-        let image_source::FromImage { blob, from } =
-            image_source::take(context, role, reference, file, origin.platform.as_deref(), from)?;
+        let image =
+            image_source::Ask { role, reference, file, platform: origin.platform.as_deref(), frozen: ask.frozen };
+        let taken = image_source::take(context, &image, from);
+        let image_source::FromImage { blob, from } = taken.map_err(|error| {
+            let missing = offline && error.report().iter().any(|finding| finding.code == "NET007");
+            if missing { absent(ask) } else { error }
+        })?;
         let sha256 = blob.compute_digest()?;
         return Ok(Held { blob, sha256, url: None, inner: from });
     }

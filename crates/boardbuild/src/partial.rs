@@ -4,7 +4,8 @@
 //! ```text
 //! v1/partial/abcd…          the beginning of a blob, by its SHA-256
 //! v1/partial/from-abcd…     the beginning of a download whose digest nobody knows yet, by the SHA-256 of its address
-//! v1/partial/from-abcd….tag what names the version that it is the beginning of, as its server said
+//! v1/partial/from-abcd….tag what names the version that it is the beginning of, as its server said,
+//!                           behind the SHA-256 of the address that was asked
 //! v1/locks/KEY.lock         held by the run that is fetching it
 //! ```
 
@@ -36,6 +37,8 @@ pub struct Partial {
     store: Store,
     size: u64,
     hasher: Hasher,
+    /// Of the address that the next bytes come from.
+    address: Option<Digest>,
     _lock: Lock,
 }
 
@@ -89,7 +92,7 @@ impl Store {
             hasher.update(buffer.get(..count).unwrap_or_default());
             size = size.saturating_add(count as u64);
         }
-        Ok(Partial { file, path, digest, store: self.clone(), size, hasher, _lock: lock })
+        Ok(Partial { file, path, digest, store: self.clone(), size, hasher, address: None, _lock: lock })
     }
 
     /// As [`lock`](Self::lock), but hears Ctrl-C while it waits.
@@ -120,9 +123,12 @@ impl Partial {
         &self.hasher
     }
 
-    /// What names the version that the bytes are the beginning of, if its server said that.
-    pub fn tag(&self) -> Option<String> {
-        fs::read_to_string(self.tag_path()).ok().filter(|_| self.size > 0)
+    /// What names the version that the bytes are the beginning of, if `address` gave them and its server said that. Two
+    /// servers may give one name to different bytes.
+    pub fn tag(&self, address: &str) -> Option<String> {
+        let text = fs::read_to_string(self.tag_path()).ok().filter(|_| self.size > 0)?;
+        let (from, tag) = text.split_once('\n')?;
+        (from == Digest::of(address.as_bytes()).to_string()).then(|| tag.to_owned())
     }
 
     fn tag_path(&self) -> PathBuf {
@@ -171,10 +177,17 @@ impl transfer::Sink for Partial {
         Self::restart(self)
     }
 
+    fn address(&mut self, address: &transfer::Url) -> io::Result<()> {
+        self.address = Some(Digest::of(address.as_str().as_bytes()));
+        Ok(())
+    }
+
     fn validator(&mut self, validator: Option<&str>) -> io::Result<()> {
-        match validator {
+        match (validator, self.address) {
             // A digest proves more than a server's word.
-            Some(tag) if self.digest.is_none() => fs::write(self.tag_path(), tag),
+            (Some(tag), Some(address)) if self.digest.is_none() => {
+                fs::write(self.tag_path(), format!("{address}\n{tag}"))
+            }
             _ => remove_if_there(&self.tag_path()),
         }
     }
@@ -230,6 +243,20 @@ mod tests {
         assert_eq!(partial.commit().unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert!(store.blob("b", digest).unwrap().is_none());
         assert_eq!(store.receive(digest, &NoProgress).unwrap().unwrap().size(), 0);
+    }
+
+    #[test]
+    fn the_name_of_a_version_holds_for_the_address_that_gave_it() {
+        let (_home, store) = store();
+        let mut partial = store.receive_unknown("https://a.org/x", &NoProgress).unwrap();
+        let mirror = transfer::Url::parse("https://m.org/x").unwrap();
+        transfer::Sink::address(&mut partial, &mirror).unwrap();
+        transfer::Sink::validator(&mut partial, Some("\"v1\"")).unwrap();
+        partial.write_all(b"u-b").unwrap();
+        drop(partial);
+        let partial = store.receive_unknown("https://a.org/x", &NoProgress).unwrap();
+        assert_eq!(partial.tag(mirror.as_str()).as_deref(), Some("\"v1\""));
+        assert_eq!(partial.tag("https://a.org/x"), None);
     }
 
     #[test]

@@ -238,6 +238,28 @@ fn other_bytes_than_the_locked_ones_are_refused() {
 }
 
 #[test]
+fn another_archive_than_the_locked_one_is_not_parsed() {
+    let text =
+        "[sources.idbloader]\npath = \"../u-boot.zip\"\nmember = \"idbloader.img\"\n[sources.dtb]\npath = \"b.toml\"\n";
+    let world = World::new(|_| text.to_owned());
+    let (path, sound) = (world.folder.path().join("u-boot.zip"), zip("idbloader.img", b"sound"));
+    fs::write(&path, &sound).unwrap();
+    world.fetch(false, false).unwrap();
+    // The same member in another archive, a hostile archive, and none at all: nothing of them is looked at.
+    let mut other = zip("idbloader.img", b"sound");
+    other.insert(0, b' ');
+    for bytes in [other, zip("../x", b"y"), b"no archive".to_vec()] {
+        fs::write(&path, &bytes).unwrap();
+        world.store.collect().unwrap();
+        let texts =
+            ["idbloader", "the archive is not that", &Digest::of(&sound).to_string(), &Digest::of(&bytes).to_string()];
+        refused(world.fetch(false, false), Exit::Input, "SRC002", &texts);
+    }
+    fs::write(&path, &sound).unwrap();
+    world.fetch(true, true).unwrap();
+}
+
+#[test]
 fn a_killed_run_is_gone_on_with() {
     let world = filled();
     world.fetch(false, false).unwrap();

@@ -30,7 +30,7 @@ pub struct Have {
     pub offset: u64,
     /// The hash of those bytes.
     pub hasher: Hasher,
-    /// What [`Sink::validator`] was told in that run. Without it, and without a digest in [`Get`], the beginning is not
+    /// What [`Sink::validator`] was told in that run, if it was the first address of [`Get`] that gave it. Without it, and without a digest in [`Get`], the beginning is not
     /// used: nothing would prove that the rest belongs to it.
     pub validator: Option<String>,
 }
@@ -42,6 +42,15 @@ pub trait Sink: Write {
     /// # Errors
     /// Whatever the medium answers.
     fn restart(&mut self) -> io::Result<()>;
+
+    /// Hears which address gives the bytes that follow, before [`validator`](Self::validator) is told.
+    ///
+    /// # Errors
+    /// Whatever the medium answers.
+    fn address(&mut self, address: &Url) -> io::Result<()> {
+        let _ = address;
+        Ok(())
+    }
 
     /// Hears what names this version of the data at its server (a strong entity tag or a date), for [`Have`].
     ///
@@ -70,6 +79,10 @@ impl Sink for std::fs::File {
 impl<S: Sink + ?Sized> Sink for &mut S {
     fn restart(&mut self) -> io::Result<()> {
         (**self).restart()
+    }
+
+    fn address(&mut self, address: &Url) -> io::Result<()> {
+        (**self).address(address)
     }
 
     fn validator(&mut self, validator: Option<&str>) -> io::Result<()> {

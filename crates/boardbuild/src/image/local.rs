@@ -9,7 +9,7 @@ use ocipack::{
     read::{self, ArchiveView, ImageView, Limits, Options},
 };
 
-use super::{Bytes, Opened, one, refused};
+use super::{Bytes, Opened, UNPACKED, one, refused};
 use crate::{
     build::Context,
     error::{Error, Exit, Result},
@@ -104,7 +104,7 @@ fn index(folder: &Path, name: &str) -> Result<Vec<u8>> {
 }
 
 /// The archive as a plain tar. What is compressed is decompressed once into a file beside the store's blobs, which is
-/// removed again; its members stay what they are.
+/// removed again, and which is no larger than an image may be; its members stay what they are.
 fn plain(path: &Path, name: &str, context: &Context<'_>) -> Result<(Arc<dyn ReadAt>, Option<tempfile::TempPath>)> {
     let blob = files::open_blob(name, path, None)?;
     if !compressed(&blob)? {
@@ -112,7 +112,8 @@ fn plain(path: &Path, name: &str, context: &Context<'_>) -> Result<(Arc<dyn Read
     }
     let mut incoming = context.store.incoming()?;
     let want = Want { member: None, range: None, unpacked: None };
-    member::take(&blob, &want, &mut incoming, context.progress).map_err(|fault| fault.into_error(name, name))?;
+    member::take_at_most(&blob, &want, UNPACKED, &mut incoming, context.progress)
+        .map_err(|fault| fault.into_error(name, name))?;
     let file = incoming.into_temporary()?;
     Ok((Arc::new(FileSource::open(&file)?), Some(file)))
 }

@@ -1,4 +1,5 @@
-//! Images as inputs: from a registry, an OCI layout, an archive. Single files leave them, nothing is unpacked to a disk.
+//! Images as inputs: from a registry, an OCI layout, an archive. Single files leave them; only an archive that is compressed
+//! as a whole has a plain copy on the disk while it is read.
 //!
 //! An image is opened without its layers. Which are needed shows as the search goes from the top layer down, and those
 //! are fetched. What a file of an image was found to be is recorded by the digest of the manifest (of the archive, where
@@ -35,7 +36,7 @@ use crate::{
 /// What layers may unpack to when the lock does not say it.
 const UNPACKED: u64 = 8 << 30;
 
-/// Where reading stops: at the lock's size, if it knows it.
+/// Where reading stops: at what the lock lets its layers unpack to, if somebody wrote that.
 pub(crate) fn limits(unpacked: Option<u64>) -> Limits {
     Limits { unpacked: unpacked.map_or(UNPACKED, |locked| locked.min(UNPACKED)), ..Limits::default() }
 }

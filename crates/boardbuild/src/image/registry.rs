@@ -49,6 +49,15 @@ pub(crate) struct Resolved {
     pub(crate) learned: Option<LockedImage>,
     /// Whether the digest was written down before: by the lock, or in the reference itself.
     pinned: bool,
+    /// The most bytes that its layers may have as they are transferred, where the lock says it.
+    size: Option<u64>,
+}
+
+impl Resolved {
+    /// The manifest whose digest was written down.
+    pub(crate) fn pinned(digest: Digest) -> Self {
+        Self { digest, learned: None, pinned: true, size: None }
+    }
 }
 
 /// Which manifest a reference means: the one whose digest it names, or that of the lock; else what the registry says,
@@ -66,10 +75,10 @@ pub(crate) fn resolve(
 ) -> Result<Resolved> {
     let reference = parse("image", text)?;
     if let Some(digest) = reference.digest() {
-        return Ok(Resolved { digest, learned: None, pinned: true });
+        return Ok(Resolved::pinned(digest));
     }
     if let Some(known) = lock.find_image(text, &platform.to_string()) {
-        return Ok(Resolved { digest: known.digest, learned: None, pinned: true });
+        return Ok(Resolved { size: Some(known.size), ..Resolved::pinned(known.digest) });
     }
     if locked {
         let finding = Finding::error("SRC004", format!("{text} is not in boards/sources.lock, and --locked is given"))
@@ -77,29 +86,34 @@ pub(crate) fn resolve(
         return Err(Error::new(Exit::Input, finding));
     }
     let learned = ask(context, text, platform)?;
-    Ok(Resolved { digest: learned.digest, learned: Some(learned), pinned: false })
+    Ok(Resolved { digest: learned.digest, learned: Some(learned), pinned: false, size: None })
 }
 
-/// What the registry says of a reference now.
+/// What the registry says of a reference. It is asked once in a run: all that is taken out of one tag is of one manifest.
 ///
 /// # Errors
 /// `SRC020` without an image for the platform, `NET007` offline, and those of the network.
 pub(crate) fn ask(context: &Context<'_>, text: &str, platform: &Platform) -> Result<LockedImage> {
     let reference = parse("image", text)?;
     context.network.allowed(text)?;
+    if let Some(said) = context.network.said(text, &platform.to_string()) {
+        return Ok(said);
+    }
     let client = context.network.client()?;
     let root = client.manifest(&reference).map_err(|error| not_read(&error, text))?;
     context.store.put(&root.bytes)?;
     let image = view(context, text, &reference, &root, platform, &super::limits(None))?;
     let digest = image.manifest.as_ref().map_or(root.digest, |manifest| manifest.digest);
     let size = size(&image);
-    Ok(LockedImage { reference: text.to_owned(), platform: platform.to_string(), digest, size, unpacked: None })
+    let said = LockedImage { reference: text.to_owned(), platform: platform.to_string(), digest, size, unpacked: None };
+    context.network.remember(said.clone());
+    Ok(said)
 }
 
 /// Opens the image that a reference was resolved to.
 ///
 /// # Errors
-/// As [`ask`]; `NET003` when a pinned digest is gone.
+/// As [`ask`]; `NET003` when a pinned digest is gone, `SRC002` for layers above the locked size, `SRC009` for far too large ones.
 pub(crate) fn open(
     context: &Context<'_>,
     text: &str,
@@ -122,6 +136,13 @@ pub(crate) fn open(
     };
     let root = Document { media_type: String::new(), digest: resolved.digest, bytes };
     let view = view(context, text, &reference, &root, platform, limits)?;
+    if let Some(locked) = resolved.size.filter(|locked| size(&view) > *locked) {
+        let message = format!("{text}: its layers have {} bytes, boards/sources.lock says {locked}", size(&view));
+        let finding = Finding::error("SRC002", message)
+            .of(text)
+            .help("run `cargo xtask lock`, which writes what the manifest says, and look at the change");
+        return Err(Error::new(Exit::Input, finding));
+    }
     if size(&view) > UNPACKED {
         let message = format!("{text}: its layers have {} bytes, at most {UNPACKED} are fetched", size(&view));
         return Err(Error::new(Exit::Refused, Finding::error("SRC009", message).of(text)));

@@ -16,7 +16,11 @@ use testkit::registry::{Door, Registry};
 use super::{
     Opened, Place, Resolved, Taken, files, identity, limits, open_local, open_reference, reference_identity, resolve,
 };
-use crate::{Context, Error, Exit, Home, Lock, LockedImage, Network, NetworkOptions, Store, error::Result};
+use crate::{
+    Context, Error, Exit, Home, Lock, LockedImage, Network, NetworkOptions, Store,
+    error::Result,
+    image_source::{self, Ask},
+};
 
 const KERNEL: &str = "usr/install/arm64/vmlinuz";
 
@@ -467,6 +471,12 @@ fn a_registry_gives_the_locked_digest_and_only_the_layers_that_decide() {
     );
     assert!(fresh.pull(&reference, &Lock::default(), &[KERNEL]).unwrap_err().to_string().contains("NET007"));
 
+    let small = LockedImage { size: learned.size - 1, ..learned.clone() };
+    let mut lock = Lock::default();
+    lock.set_image(small);
+    let other = Bench::online(&registry);
+    assert!(other.pull(&reference, &lock, &[KERNEL]).unwrap_err().to_string().contains("SRC002"));
+
     // A locked digest that is gone is never replaced by what the tag names.
     let mut gone = Lock::default();
     gone.set_image(LockedImage { digest: Digest::of(b"gone"), ..learned });
@@ -508,6 +518,10 @@ fn a_registry_gives_the_image_for_the_platform() {
     assert!(text.contains("SRC020") && text.contains("linux/arm64; it has: linux/amd64"), "{text}");
 }
 
+fn ask<'a>(reference: &'a str, file: &'a str, frozen: bool) -> Ask<'a> {
+    Ask { role: "u-boot", reference, file, platform: None, frozen }
+}
+
 #[test]
 fn one_file_of_an_image_is_a_source() {
     let Some(registry) = Registry::start(Door::Plain) else { return };
@@ -519,12 +533,43 @@ fn one_file_of_an_image_is_a_source() {
     if push(&folder, "", &reference, false).is_none() {
         return;
     }
-    let take =
-        |file: &str, locked| crate::image_source::take(&bench.context(), "u-boot", &reference, file, None, locked);
+    let take = |file: &str, locked| image_source::take(&bench.context(), &ask(&reference, file, false), locked);
     let found = take(path, None).unwrap();
     assert_eq!(found.blob.compute_digest().unwrap(), Digest::of(b"u-boot"));
     assert!(found.from.size > 0 && found.from.unpacked.is_none());
     assert_eq!(take(path, Some(&found.from)).unwrap().from, found.from);
     let text = take("artifacts/arm64/u-boot/rock-5b/u-boot.bin", None).unwrap_err().to_string();
     assert!(text.contains("SRC021") && text.contains("u-boot-rockchip.bin"), "{text}");
+
+    // The tag moves: in one run it means one manifest, with --locked nothing is asked, and the lock's is taken.
+    let moved = bench.path("moved");
+    let entries = [file(path, "moved"), file("dtb", "moved")];
+    Layout::new(moved.clone()).image("arm64", None, true, &[tar(&entries)]);
+    push(&moved, "", &reference, false).unwrap();
+    assert!(take("dtb", None).unwrap_err().to_string().contains("SRC021"));
+    let fresh = Bench::online(&registry);
+    assert_eq!(
+        image_source::take(&fresh.context(), &ask(&reference, path, true), None)
+            .unwrap_err()
+            .report()
+            .iter()
+            .next()
+            .unwrap()
+            .code,
+        "SRC004"
+    );
+    assert_eq!(
+        image_source::take(&fresh.context(), &ask(&reference, path, true), Some(&found.from))
+            .unwrap()
+            .blob
+            .compute_digest()
+            .unwrap(),
+        Digest::of(b"u-boot")
+    );
+    // Without the network its layers are enough, even for another file of them.
+    let offline = fresh.offline();
+    let text = image_source::take(&offline.context(), &ask(&reference, "dtb", true), Some(&found.from))
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("SRC021"), "{text}");
 }

@@ -299,7 +299,7 @@ impl Changes {
             }
             (Err(why), None) => self.push(reference, Kind::Unresolved, None, None, Some(why)),
             (Ok(mut new), old) => {
-                // What a build learned by unpacking it, the registry does not say.
+                // What somebody wrote by hand, the registry does not say.
                 if let Some(old) = old.filter(|old| old.digest == new.digest) {
                     new.unpacked = new.unpacked.or(old.unpacked);
                 }

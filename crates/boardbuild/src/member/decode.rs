@@ -28,7 +28,10 @@ const FLOOR: u64 = 64 << 20;
 /// What may come out of each byte. Disk images, mostly zeros, reach a hundred.
 const RATIO: u64 = 200;
 /// What may come out of anything, however large.
-const CEILING: u64 = 16 << 30;
+pub(super) const CEILING: u64 = 16 << 30;
+/// What may come out of each byte read so far, once the floor is passed: a bomb in a large file stops without the rest of
+/// the file. gzip reaches 1030 on zeros alone.
+const RUNNING_RATIO: u64 = 1000;
 /// Bytes that tell what something is: a tar header.
 const START: usize = 512;
 
@@ -136,18 +139,22 @@ pub(super) fn cut(
 #[derive(Debug, Clone)]
 pub(super) struct Meter {
     used: Rc<Cell<u64>>,
+    /// Bytes of the container that were read.
+    read: Rc<Cell<u64>>,
     bomb: Bomb,
 }
 
 impl Meter {
-    pub(super) fn new(packed: u64, unpacked: Option<u64>) -> Self {
-        let limit = unpacked.unwrap_or_else(|| packed.saturating_mul(RATIO).clamp(FLOOR, CEILING));
-        Self { used: Rc::default(), bomb: Bomb { packed, limit, locked: unpacked.is_some() } }
+    /// For a container of `packed` bytes: at most what is known to come out of it, and never more than `ceiling`.
+    pub(super) fn new(packed: u64, unpacked: Option<u64>, ceiling: u64) -> Self {
+        let limit = unpacked.unwrap_or_else(|| packed.saturating_mul(RATIO).clamp(FLOOR, CEILING).min(ceiling));
+        Self { used: Rc::default(), read: Rc::default(), bomb: Bomb { packed, limit, locked: unpacked.is_some() } }
     }
 
     /// Before the same is decoded once more.
     pub(super) fn restart(&self) {
         self.used.set(0);
+        self.read.set(0);
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -157,7 +164,21 @@ impl Meter {
     pub(super) fn count(&self, bytes: usize) -> io::Result<()> {
         let used = self.used.get().saturating_add(bytes as u64);
         self.used.set(used);
-        if used > self.bomb.limit { Err(io::Error::other(self.bomb)) } else { Ok(()) }
+        if used > self.bomb.limit {
+            return Err(io::Error::other(self.bomb));
+        }
+        // What the lock says is known to be honest.
+        let read = self.read.get();
+        let running = read.saturating_mul(RUNNING_RATIO).max(FLOOR);
+        if !self.bomb.locked && used > running {
+            return Err(io::Error::other(Bomb { packed: read, limit: running, ..self.bomb }));
+        }
+        Ok(())
+    }
+
+    /// Refuses what a header says to be larger than what may still come, before any of it is decoded.
+    pub(super) fn expect(&self, size: u64) -> Result<(), Fault> {
+        if self.used.get().saturating_add(size) > self.bomb.limit { Err(Fault::Bomb(self.bomb)) } else { Ok(()) }
     }
 
     pub(super) fn wrap<R: Read>(&self, inner: R) -> Metered<R> {
@@ -184,13 +205,14 @@ pub(super) struct Watched<'a> {
     inner: ReadAtCursor<Blob>,
     progress: &'a dyn Progress,
     task: String,
+    meter: Meter,
 }
 
 impl<'a> Watched<'a> {
-    pub(super) fn new(data: Blob, progress: &'a dyn Progress) -> Self {
+    pub(super) fn new(data: Blob, meter: &Meter, progress: &'a dyn Progress) -> Self {
         let task = format!("unpacking {}", data.label());
         progress.start(&task, Some(data.size()));
-        Self { inner: ReadAtCursor::new(data), progress, task }
+        Self { inner: ReadAtCursor::new(data), progress, task, meter: meter.clone() }
     }
 }
 
@@ -201,6 +223,7 @@ impl Read for Watched<'_> {
         }
         let count = self.inner.read(buffer)?;
         self.progress.advance(&self.task, count as u64);
+        self.meter.read.set(self.meter.read.get().saturating_add(count as u64));
         Ok(count)
     }
 }

@@ -64,7 +64,21 @@ pub(crate) fn take(
     sink: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<Taken, Fault> {
-    let meter = Meter::new(container.size(), want.unpacked);
+    take_at_most(container, want, decode::CEILING, sink, progress)
+}
+
+/// As [`take`], where no more than `ceiling` bytes may come out of decoders if nobody knows better.
+///
+/// # Errors
+/// As [`take`].
+pub(crate) fn take_at_most(
+    container: &Blob,
+    want: &Want<'_>,
+    ceiling: u64,
+    sink: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<Taken, Fault> {
+    let meter = Meter::new(container.size(), want.unpacked, ceiling);
     let mut job = Job { container, want, meter, sink, progress };
     let (path, size) = match want.member {
         Some(member) => job.member(&Pattern::parse(member).map_err(Fault::pattern)?)?,
@@ -149,12 +163,13 @@ impl Job<'_> {
                 let end = length.map_or(Some(size), |length| offset.checked_add(length));
                 let end = end.filter(|end| *end <= size && (offset < *end || length == Some(0) || size == 0));
                 let end = end.ok_or(Fault::Range { offset, length, size })?;
-                let mut part = watched(&self.container.slice(offset..end), self.progress);
+                let mut part = watched(&self.container.slice(offset..end), &self.meter, self.progress);
                 let size = io::copy(&mut part, self.sink).map_err(Fault::from_io)?;
                 Ok((None, size))
             }
             packing => {
-                let packed = BufReader::with_capacity(decode::READ, watched(self.container, self.progress));
+                let packed =
+                    BufReader::with_capacity(decode::READ, watched(self.container, &self.meter, self.progress));
                 let mut stream = self.meter.wrap(decode::decoder(packing, packed)?);
                 let size = decode::cut(&mut stream, self.want.range, self.sink)?;
                 Ok((None, size))
@@ -169,13 +184,14 @@ impl Job<'_> {
             let mut size = 0;
             let Self { meter, sink, want, progress, .. } = self;
             meter.restart();
-            let packed = BufReader::with_capacity(decode::READ, watched(data, *progress));
+            let packed = BufReader::with_capacity(decode::READ, watched(data, meter, *progress));
             let stream: Box<dyn Read + '_> = match packing {
                 Some(packing) => Box::new(meter.wrap(decode::decoder(packing, packed)?)),
                 None => Box::new(packed),
             };
             let exact = path.as_deref().map(Pattern::exact);
-            let found = tarball::scan(stream, exact.as_ref().unwrap_or(pattern), &mut |reader| {
+            let expect = |size| if packing.is_some() { meter.expect(size) } else { Ok(()) };
+            let found = tarball::scan(stream, exact.as_ref().unwrap_or(pattern), &expect, &mut |reader| {
                 size = deliver(reader, want.range, meter, *sink)?;
                 Ok(())
             })?;
@@ -190,8 +206,9 @@ impl Job<'_> {
     fn zip(&mut self, pattern: Option<&Pattern>) -> Result<Delivered, Fault> {
         let archive = zip::Archive::open(self.container)?;
         let entry = archive.find(pattern, &self.meter)?;
+        self.meter.expect(entry.size())?;
         let data = archive.data(&entry)?;
-        let packed = BufReader::with_capacity(decode::READ, watched(&data, self.progress));
+        let packed = BufReader::with_capacity(decode::READ, watched(&data, &self.meter, self.progress));
         let mut stream = zip::Checked::new(packed, &entry, &self.meter);
         let size = deliver(&mut stream, self.want.range, &self.meter, self.sink)?;
         // A range may end in the middle; whatever was read to its end is held to its checksum.
@@ -222,6 +239,6 @@ fn deliver(
     }
 }
 
-fn watched<'a>(data: &Blob, progress: &'a dyn Progress) -> Watched<'a> {
-    Watched::new(data.clone(), progress)
+fn watched<'a>(data: &Blob, meter: &Meter, progress: &'a dyn Progress) -> Watched<'a> {
+    Watched::new(data.clone(), meter, progress)
 }

@@ -11,10 +11,11 @@ use super::{
 };
 
 /// Reads the archive to its end, hands the one file that fits to `deliver` on the way, and refuses whatever no honest
-/// archive holds, wherever it is.
+/// archive holds, wherever it is. `expect` hears how many bytes each entry says to have, before they are read.
 pub(super) fn scan<R: Read>(
     stream: R,
     pattern: &Pattern,
+    expect: &dyn Fn(u64) -> Result<(), Fault>,
     deliver: &mut dyn FnMut(&mut dyn Read) -> Result<(), Fault>,
 ) -> Result<Found, Fault> {
     let mut reader = TarReader::new(Stream(stream));
@@ -22,6 +23,7 @@ pub(super) fn scan<R: Read>(
     let mut file = false;
     while let Some(header) = reader.next_entry().map_err(tar_fault)? {
         count.next(&header.name)?;
+        expect(header.size)?;
         let name = names::clean(&header.name)?;
         if name.is_empty() {
             continue;

@@ -303,6 +303,31 @@ fn bombs_stop_early() {
 }
 
 #[test]
+fn what_is_said_to_be_too_large_is_not_unpacked() {
+    // A sound tar but for the size of an entry that is passed by.
+    let mut tar = tarball(&[(b'0', "large", "", b""), (b'0', "inner", "", b"x")]);
+    let header = &mut tar[..512];
+    header[124..136].copy_from_slice(b"77777777777\0");
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(&tar).unwrap();
+    refused(&gzip.finish().unwrap(), &want("inner"), "SRC008", "the most that is taken");
+    refused(&tar, &want("inner"), "SRC010", "truncated");
+
+    // A bomb in front of many honest bytes, which would allow it if they were counted first.
+    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    for _ in 0..8 {
+        xz.write_all(&vec![0; 12 << 20]).unwrap();
+    }
+    let mut bytes = xz.finish().unwrap();
+    bytes.resize(bytes.len() + (2 << 20), 7);
+    let range = Want { member: None, range: Some((90 << 20, Some(1))), unpacked: None };
+    refused(&bytes, &range, "SRC008", "the most that is taken");
+}
+
+#[test]
 fn hostile_zips_are_refused() {
     if testkit::tool("python3").is_none() {
         return;
@@ -362,7 +387,7 @@ fn hostile_zips_are_refused() {
     let mut front = b"#!/bin/sh\n".to_vec();
     front.extend_from_slice(&good);
     assert_eq!(
-        zip::Archive::open(&Blob::from_bytes("z", front)).unwrap().find(None, &Meter::new(1, None)).unwrap().name,
+        zip::Archive::open(&Blob::from_bytes("z", front)).unwrap().find(None, &Meter::new(1, None, 1 << 30)).unwrap().name,
         b"dir/file"
     );
 }

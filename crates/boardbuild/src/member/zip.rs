@@ -76,6 +76,13 @@ pub(super) struct Entry {
     local: u64,
 }
 
+impl Entry {
+    /// Count of its bytes, as the directory says.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+}
+
 /// An archive whose end record was read.
 #[derive(Debug)]
 pub(super) struct Archive<'a> {

@@ -306,6 +306,7 @@ impl Download<'_> {
         let start = self.offset;
         self.origin = if start == 0 { Origin::One } else { Origin::Mixed };
         let fatal = |source| Trouble::Fatal(writing(source));
+        self.sink.address(&self.mirrors[index].url).map_err(fatal)?;
         self.sink.validator(validator.as_deref()).map_err(fatal)?;
         self.validator = validator.map(|validator| (index, validator));
         self.pump(&mut answer, at, part_end)?;
