@@ -3,12 +3,7 @@
 use imgcore::Digest;
 use transfer::{Anonymous, Get, Have, Url};
 
-use crate::{
-    build::Context,
-    error::{Error, Result},
-    net::failed,
-    partial::Partial,
-};
+use crate::{build::Context, error::Result, net::failed, partial::Partial};
 
 /// The most that is taken of a file whose size nobody locked.
 pub const UNLOCKED_LIMIT: u64 = 4 << 30;
@@ -30,12 +25,6 @@ pub struct Expected {
 /// `NET006` from the network, `IOE001` from the store. `label` is whose file it is.
 pub(crate) fn file(context: &Context<'_>, label: &str, urls: &[String], expected: &Expected) -> Result<(Digest, u64)> {
     let shown = urls.first().map_or(label, String::as_str);
-    let there = |digest| -> Result<(Digest, u64)> {
-        let blob = context.store.blob(label, digest)?;
-        let blob =
-            blob.ok_or_else(|| Error::from(std::io::Error::other(format!("{digest} vanished from the store"))))?;
-        Ok((digest, imgcore::ReadAt::size(&blob)))
-    };
     if let Some(digest) = expected.sha256
         && let Some(blob) = context.store.blob(label, digest)?
     {
@@ -45,9 +34,14 @@ pub(crate) fn file(context: &Context<'_>, label: &str, urls: &[String], expected
     let net = context.network.net()?;
     let url = urls.iter().map(|url| context.network.apply_mirrors(url)).collect::<Result<Vec<_>>>()?;
     let mut partial = match expected.sha256 {
-        Some(digest) => match context.store.receive(digest, context.progress)? {
-            Some(partial) => partial,
-            None => return there(digest),
+        Some(digest) => loop {
+            if let Some(partial) = context.store.receive(digest, context.progress)? {
+                break partial;
+            }
+            // Another process has fetched it meanwhile; if it is gone again, it is received here.
+            if let Some(blob) = context.store.blob(label, digest)? {
+                return Ok((digest, imgcore::ReadAt::size(&blob)));
+            }
         },
         None => context.store.receive_unknown(shown, context.progress)?,
     };

@@ -50,6 +50,7 @@ impl Incoming<'_> {
         let folder = path.parent().unwrap_or(&path);
         fs::create_dir_all(folder)?;
         file.as_file().sync_all().map_err(|error| files::named(&path, &error))?;
+        let _held = self.store.hold_blob(digest)?;
         file.persist(&path).map_err(|error| files::named(&path, &error.error))?;
         files::sync_folder(folder)?;
         Ok((digest, size))

@@ -254,8 +254,8 @@ fn fetched(
 ) -> Result<Held> {
     let (sha256, _) = fetch::file(context, role, urls, expected)?;
     let label = urls.first().and_then(|url| url.rsplit('/').next()).unwrap_or(role);
-    let blob = context.store.blob(label, sha256)?;
-    let blob = blob.ok_or_else(|| Error::from(std::io::Error::other(format!("{sha256} vanished from the store"))))?;
+    let again = Expected { sha256: Some(sha256), ..*expected };
+    let blob = context.store.blob_or(label, sha256, || fetch::file(context, role, urls, &again).map(drop))?;
     Ok(Held { blob, sha256, url, inner: None })
 }
 

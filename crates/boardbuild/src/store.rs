@@ -15,11 +15,11 @@ use std::{
 };
 
 use fs_err as fs;
-use imgcore::{Blob, Digest, HashingWriter};
+use imgcore::{Blob, Digest, Finding, HashingWriter};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Exit, Result},
     files::{self, Stamp},
 };
 
@@ -120,6 +120,7 @@ impl Store {
         let target = self.blob_path(digest);
         let folder = target.parent().unwrap_or(&target);
         fs::create_dir_all(folder)?;
+        let _held = self.hold_blob(digest)?;
         fs::rename(file, &target)?;
         files::sync_folder(folder)
     }
@@ -161,7 +162,20 @@ impl Store {
         }
     }
 
+    /// The lock under which the file of a blob is put in place or taken away, so that a good file that another process
+    /// puts there is never taken for the damaged one. One lock serves a shard: there are 256 of them, not one per blob.
+    pub(crate) fn hold_blob(&self, digest: Digest) -> io::Result<Lock> {
+        let hex = digest.hex();
+        let (path, file) = self.open_lock(&format!("blobs {}", hex.get(..2).unwrap_or_default()))?;
+        file.file().lock().map_err(|error| files::named(&path, &error))?;
+        Ok(Lock { _file: file })
+    }
+
     fn lock_file(&self, name: &str) -> Result<(PathBuf, fs::File)> {
+        Ok(self.open_lock(name)?)
+    }
+
+    fn open_lock(&self, name: &str) -> io::Result<(PathBuf, fs::File)> {
         let folder = self.shape().join("locks");
         fs::create_dir_all(&folder)?;
         let path = folder.join(format!("{}.lock", Digest::of(name.as_bytes()).hex()));
@@ -177,6 +191,7 @@ impl Store {
         let digest = Digest::of(bytes);
         let path = self.blob_path(digest);
         if !path.exists() {
+            let _held = self.hold_blob(digest)?;
             publish(&path, bytes)?;
         }
         Ok(digest)
@@ -189,15 +204,42 @@ impl Store {
     /// [`Exit::Io`](crate::Exit::Io) with the path.
     pub fn blob(&self, label: &str, digest: Digest) -> Result<Option<Blob>> {
         let path = self.blob_path(digest);
-        if !path.exists() {
+        let Some(unchecked) = if_there(files::open_blob(label, &path, None))? else { return Ok(None) };
+        if unchecked.compute_digest()? != digest && self.remove_damaged(&path, digest)? {
             return Ok(None);
         }
-        let unchecked = files::open_blob(label, &path, None)?;
-        if unchecked.compute_digest()? != digest {
-            fs::remove_file(&path)?;
-            return Ok(None);
+        Ok(if_there(files::open_blob(label, &path, Some(digest)))?)
+    }
+
+    /// A blob that was seen to arrive. When it is not there any more (another process found it damaged or cleared the
+    /// store), `again` brings it once more, and only then its absence is an error.
+    ///
+    /// # Errors
+    /// Those of `again`; [`Exit::Io`](crate::Exit::Io) with the path.
+    pub(crate) fn blob_or(&self, label: &str, digest: Digest, again: impl FnOnce() -> Result<()>) -> Result<Blob> {
+        if let Some(blob) = self.blob(label, digest)? {
+            return Ok(blob);
         }
-        Ok(Some(files::open_blob(label, &path, Some(digest))?))
+        again()?;
+        self.blob(label, digest)?.ok_or_else(|| self.emptied())
+    }
+
+    /// The error for a blob that left the store twice while it was in use.
+    pub(crate) fn emptied(&self) -> Error {
+        let message = format!("{}: a file left the store twice", self.root.display());
+        let finding = Finding::error("IOE001", message).help("let no other program clear the store while a build runs");
+        Error::new(Exit::Io, finding)
+    }
+
+    /// Removes the file of a blob if its bytes are damaged still, and says whether no good one is there.
+    pub(crate) fn remove_damaged(&self, path: &Path, digest: Digest) -> Result<bool> {
+        let _held = self.hold_blob(digest)?;
+        let Some(blob) = if_there(files::open_blob("blob", path, None))? else { return Ok(true) };
+        if blob.compute_digest()? == digest {
+            return Ok(false);
+        }
+        if_there(fs::remove_file(path))?;
+        Ok(true)
     }
 
     /// What an action gave for a key, `None` if it has not been done (or its record cannot be read any more).
@@ -292,10 +334,13 @@ impl Store {
     pub fn verify(&self) -> Result<(u64, Vec<PathBuf>)> {
         let (mut read, mut removed) = (0, Vec::new());
         for path in walk(&self.shape().join("blobs"))? {
+            let Some(blob) = if_there(files::open_blob("blob", &path, None))? else { continue };
             read += 1;
-            let named = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Digest>().ok());
-            if named != Some(files::open_blob("blob", &path, None)?.compute_digest()?) {
-                fs::remove_file(&path)?;
+            let damaged = match path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok()) {
+                Some(named) => blob.compute_digest()? != named && self.remove_damaged(&path, named)?,
+                None => if_there(fs::remove_file(&path))?.is_some(),
+            };
+            if damaged {
                 removed.push(path);
             }
         }
@@ -331,6 +376,14 @@ pub fn canonical_json(value: &impl Serialize) -> Vec<u8> {
     let value = serde_json::to_value(value);
     debug_assert!(value.is_ok(), "{value:?}");
     serde_json::to_vec(&value.unwrap_or_default()).unwrap_or_default()
+}
+
+/// `None` for what is not there: another process may have removed it a moment ago.
+pub(crate) fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
 }
 
 /// Writes a file so that it appears whole or not at all.
@@ -386,6 +439,43 @@ mod tests {
         fs::write(store.blob_path(digest), "l0ader").unwrap();
         assert!(store.blob("b", digest).unwrap().is_none());
         assert_eq!(store.stats().unwrap().blobs, 0);
+    }
+
+    #[test]
+    fn a_good_blob_that_another_process_put_there_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let digest = store.put(b"loader").unwrap();
+        let path = store.blob_path(digest);
+        // Another process has hashed damaged bytes, and finds these when it holds the lock.
+        assert!(!store.remove_damaged(&path, digest).unwrap());
+        assert!(store.blob("b", digest).unwrap().is_some());
+        // Many find the same damage at once: none of them fails.
+        for _ in 0..20 {
+            fs::write(&path, "l0ader").unwrap();
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            let given = store.blob("b", digest).unwrap();
+                            store.put(b"loader").unwrap();
+                            given.is_none_or(|blob| blob.read_all(9).unwrap() == b"loader")
+                        })
+                    })
+                    .collect();
+                assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+            });
+            assert!(store.blob("b", digest).unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn what_left_the_store_is_brought_once_more() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let bring = || store.put(b"loader").map(drop);
+        assert!(store.blob_or("b", Digest::of(b"loader"), bring).is_ok());
+        assert_eq!(store.blob_or("b", Digest::of(b"other"), bring).unwrap_err().exit(), Exit::Io);
     }
 
     #[test]

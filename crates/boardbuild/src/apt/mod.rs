@@ -142,8 +142,8 @@ fn read_index(
             Err(error) if is_absent(&error) => absent = Some(error),
             Err(error) => return Err(error),
             Ok((sha256, _)) => {
-                let blob = context.store.blob(&path, sha256)?;
-                let blob = blob.ok_or_else(|| broken(role, suite, &format!("{path} vanished from the store")))?;
+                let again = || fetch::file(context, role, &urls, &expected).map(drop);
+                let blob = context.store.blob_or(&path, sha256, again)?;
                 let want = Want { member: None, range: None, unpacked: Some(plain.unwrap_or(INDEX_LIMIT)) };
                 member::take(&blob, &want, index, context.progress).map_err(|fault| fault.into_error(role, &path))?;
                 index.end();

@@ -108,12 +108,19 @@ pub(crate) fn files(
     if let Some(known) = known {
         return Ok(known);
     }
-    let records = open()?.take(context, paths)?;
-    for (path, record) in paths.iter().zip(&records) {
-        context.store.record(ACTION, key(identity, platform, path), record)?;
+    let opened = open()?;
+    // Another process may clear the store between taking and opening: then the files are taken once more.
+    for _ in 0..2 {
+        let records = opened.take(context, paths)?;
+        for (path, record) in paths.iter().zip(&records) {
+            context.store.record(ACTION, key(identity, platform, path), record)?;
+        }
+        let taken = paths.iter().zip(records).map(|(path, record)| restore(context, record, path));
+        if let Some(taken) = taken.collect::<Result<Option<Vec<_>>>>()? {
+            return Ok(taken);
+        }
     }
-    let taken = paths.iter().zip(records).map(|(path, record)| restore(context, record, path));
-    taken.map(|taken| taken.and_then(|taken| taken.ok_or_else(|| vanished(context)))).collect()
+    Err(context.store.emptied())
 }
 
 fn recall(context: &Context<'_>, key: Digest, path: &str) -> Result<Option<Taken>> {
@@ -130,12 +137,6 @@ fn restore(context: &Context<'_>, record: Record, path: &str) -> Result<Option<T
         Record::Other(what) => Taken::Other(what),
         Record::Missing(nearest) => Taken::Missing(nearest),
     }))
-}
-
-fn vanished(context: &Context<'_>) -> Error {
-    let finding = Finding::error("IOE001", format!("{}: a file left the store", context.store.root().display()))
-        .help("let no other program clear the store while a build runs");
-    Error::new(Exit::Io, finding)
 }
 
 impl Opened {
