@@ -52,7 +52,7 @@ impl Store {
         if self.blob("blob", digest)?.is_some() {
             return Ok(None);
         }
-        let lock = self.lock_patiently(&format!("partial {digest}"), progress)?;
+        let lock = self.lock_patiently(&format!("partial {}", digest.hex()), progress)?;
         // Whoever held the lock may have fetched it.
         if self.blob("blob", digest)?.is_some() {
             return Ok(None);
@@ -66,8 +66,9 @@ impl Store {
     /// # Errors
     /// As [`receive`](Self::receive).
     pub fn receive_unknown(&self, address: &str, progress: &dyn Progress) -> Result<Partial> {
-        let lock = self.lock_patiently(&format!("partial {address}"), progress)?;
-        let path = self.partial_path(&format!("from-{}", Digest::of(address.as_bytes()).hex()));
+        let name = format!("from-{}", Digest::of(address.as_bytes()).hex());
+        let lock = self.lock_patiently(&format!("partial {name}"), progress)?;
+        let path = self.partial_path(&name);
         self.open_partial(path, None, lock, progress)
     }
 

@@ -51,6 +51,10 @@ pub struct Stats {
     pub partial: u64,
     /// Bytes of them.
     pub partial_bytes: u64,
+    /// Count of temporary files: of running processes, and what killed ones left.
+    pub temporary: u64,
+    /// Bytes of them.
+    pub temporary_bytes: u64,
     /// Count of uploads that were begun.
     pub uploads: u64,
 }
@@ -310,17 +314,22 @@ impl Store {
     /// [`Exit::Io`](crate::Exit::Io) with the path.
     pub fn stats(&self) -> Result<Stats> {
         let mut stats = Stats::default();
+        let size = |path: &Path| Ok::<_, io::Error>(if_there(fs::metadata(path))?.map_or(0, |metadata| metadata.len()));
         for path in walk(&self.shape().join("blobs"))? {
             stats.blobs += 1;
-            stats.blob_bytes += fs::metadata(path)?.len();
+            stats.blob_bytes += size(&path)?;
         }
         for path in walk(&self.shape().join("actions"))? {
             stats.actions += 1;
-            stats.action_bytes += fs::metadata(path)?.len();
+            stats.action_bytes += size(&path)?;
         }
         for path in walk(&self.shape().join("partial"))? {
             stats.partial += u64::from(path.extension().is_none());
-            stats.partial_bytes += fs::metadata(path)?.len();
+            stats.partial_bytes += size(&path)?;
+        }
+        for path in temporaries(&self.shape())? {
+            stats.temporary += 1;
+            stats.temporary_bytes += size(&path)?;
         }
         stats.uploads = walk(&self.shape().join("uploads"))?.len() as u64;
         Ok(stats)
@@ -347,22 +356,31 @@ impl Store {
         Ok((read, removed))
     }
 
-    /// Removes all action records and all blobs that no remaining record could name, that is everything but locks, and
-    /// what killed runs left. Returns the count of files and bytes removed.
+    /// Removes all blobs, action records and unfinished transfers that no process works on, and temporary files that a
+    /// killed run left over an hour ago. Returns the count of files and bytes removed.
     ///
     /// # Errors
     /// [`Exit::Io`](crate::Exit::Io) with the path.
     pub fn collect(&self) -> Result<(u64, u64)> {
         let (mut files, mut bytes) = (0, 0);
         for folder in ["blobs", "actions", "partial", "uploads"] {
-            let mut files_there = walk(&self.shape().join(folder))?;
-            if folder == "partial" {
-                files_there.extend(abandoned(&self.shape().join(folder))?);
-            }
-            for path in files_there {
-                bytes += fs::metadata(&path)?.len();
-                files += 1;
-                fs::remove_file(path)?;
+            let folder_path = self.shape().join(folder);
+            let abandoned = temporaries(&folder_path)?.into_iter().filter(|path| is_abandoned(path));
+            for path in walk(&folder_path)?.into_iter().chain(abandoned) {
+                // A process that is fetching or pushing this holds its lock, and goes on with the file.
+                let name = path.file_stem().unwrap_or_default().to_string_lossy();
+                let _held = match folder {
+                    "partial" | "uploads" if !files::is_temporary(path.file_name().unwrap_or_default()) => {
+                        let Some(lock) = self.try_lock(&format!("{folder} {name}"))? else { continue };
+                        Some(lock)
+                    }
+                    _ => None,
+                };
+                let Some(metadata) = if_there(fs::metadata(&path))? else { continue };
+                if if_there(fs::remove_file(&path))?.is_some() {
+                    bytes += metadata.len();
+                    files += 1;
+                }
             }
         }
         Ok((files, bytes))
@@ -397,27 +415,34 @@ pub(crate) fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
     files::sync_folder(folder)
 }
 
-/// Temporary files in a folder: nothing there will go on with them.
-fn abandoned(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
-    Ok(entries.iter().filter(|entry| files::is_temporary(&entry.file_name())).map(fs::DirEntry::path).collect())
+/// Temporary files live for minutes; a running process may be writing a younger one.
+const ABANDONED: std::time::Duration = std::time::Duration::from_secs(3600);
+
+fn is_abandoned(path: &Path) -> bool {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > ABANDONED)
 }
 
-/// All files below a folder, sorted.
+/// All temporary files below a folder, sorted.
+fn temporaries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    walk_for(folder, true)
+}
+
+/// All other files below a folder, sorted.
 fn walk(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    walk_for(folder, false)
+}
+
+fn walk_for(folder: &Path, temporary: bool) -> io::Result<Vec<PathBuf>> {
     let (mut open, mut found) = (vec![folder.to_path_buf()], Vec::new());
     while let Some(folder) = open.pop() {
-        if !folder.exists() {
-            continue;
-        }
-        for entry in fs::read_dir(folder)? {
+        let Some(entries) = if_there(fs::read_dir(folder))? else { continue };
+        for entry in entries {
             let entry = entry?;
-            if entry.file_type()?.is_dir() {
+            let Some(kind) = if_there(entry.file_type())? else { continue };
+            if kind.is_dir() {
                 open.push(entry.path());
-            } else if !files::is_temporary(&entry.file_name()) {
+            } else if files::is_temporary(&entry.file_name()) == temporary {
                 found.push(entry.path());
             }
         }
@@ -476,6 +501,27 @@ mod tests {
         let bring = || store.put(b"loader").map(drop);
         assert!(store.blob_or("b", Digest::of(b"loader"), bring).is_ok());
         assert_eq!(store.blob_or("b", Digest::of(b"other"), bring).unwrap_err().exit(), Exit::Io);
+    }
+
+    #[test]
+    fn gc_leaves_what_a_process_works_on() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let mut partial = store.receive(Digest::of(b"loader"), &imgcore::NoProgress).unwrap().unwrap();
+        partial.write_all(b"loa").unwrap();
+        let fresh = store.shape().join("actions/.talos-rk-a.tmp");
+        let old = store.shape().join("blobs/sha256/.talos-rk-b.tmp");
+        for path in [&fresh, &old] {
+            fs::write(path, "half").unwrap();
+        }
+        let past = std::time::SystemTime::UNIX_EPOCH;
+        fs::OpenOptions::new().write(true).open(&old).unwrap().file().set_modified(past).unwrap();
+        assert_eq!(store.stats().unwrap().temporary, 2);
+        assert_eq!(store.collect().unwrap(), (1, 4));
+        assert!(fresh.exists() && !old.exists());
+        partial.write_all(b"der").unwrap();
+        partial.commit().unwrap();
+        assert!(store.blob("b", Digest::of(b"loader")).unwrap().is_some());
     }
 
     #[test]

@@ -118,8 +118,10 @@ impl StoreJournal<'_> {
 
 impl Journal for StoreJournal<'_> {
     fn hold(&self, repository: &Repository, digest: &Digest, progress: &dyn Progress) -> io::Result<Box<dyn Send>> {
-        let lock =
-            self.0.lock_patiently(&format!("upload {repository} {digest}"), progress).map_err(|error| as_io(&error))?;
+        // The lock has the name of the session's file, so that clearing the store sees that it is held.
+        let path = self.session_path(repository, digest);
+        let name = format!("uploads {}", path.file_stem().unwrap_or_default().to_string_lossy());
+        let lock = self.0.lock_patiently(&name, progress).map_err(|error| as_io(&error))?;
         Ok(Box::new(lock))
     }
 

@@ -19,13 +19,15 @@ pub(crate) fn run(command: CacheCommand, global: &Global) -> Result<Outcome, Err
         CacheCommand::Stats => {
             let stats = store.stats()?;
             let text = format!(
-                "{root}\n{} blobs, {}\n{} action records, {}\n{} blobs that arrived in part, {}\n{} uploads begun\n",
+                "{root}\n{} blobs, {}\n{} action records, {}\n{} blobs that arrived in part, {}\n{} temporary files, {}\n{} uploads begun\n",
                 stats.blobs,
                 ByteSize(stats.blob_bytes),
                 stats.actions,
                 ByteSize(stats.action_bytes),
                 stats.partial,
                 ByteSize(stats.partial_bytes),
+                stats.temporary,
+                ByteSize(stats.temporary_bytes),
                 stats.uploads
             );
             (text, json!({ "root": root, "stats": stats }))
