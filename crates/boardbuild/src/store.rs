@@ -416,7 +416,7 @@ pub(crate) fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Temporary files live for minutes; a running process may be writing a younger one.
-const ABANDONED: std::time::Duration = std::time::Duration::from_secs(3600);
+const ABANDONED: std::time::Duration = std::time::Duration::from_hours(1);
 
 fn is_abandoned(path: &Path) -> bool {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();

@@ -536,8 +536,9 @@ fn one_file_of_an_image_is_a_source() {
     let take = |file: &str, locked| image_source::take(&bench.context(), &ask(&reference, file, false), locked);
     let found = take(path, None).unwrap();
     assert_eq!(found.blob.compute_digest().unwrap(), Digest::of(b"u-boot"));
-    assert!(found.from.size > 0 && found.from.unpacked.is_none());
-    assert_eq!(take(path, Some(&found.from)).unwrap().from, found.from);
+    let from = found.from.unwrap();
+    assert!(from.size > 0 && from.unpacked.is_none());
+    assert_eq!(take(path, Some(&from)).unwrap().from.as_ref(), Some(&from));
     let text = take("artifacts/arm64/u-boot/rock-5b/u-boot.bin", None).unwrap_err().to_string();
     assert!(text.contains("SRC021") && text.contains("u-boot-rockchip.bin"), "{text}");
 
@@ -559,7 +560,7 @@ fn one_file_of_an_image_is_a_source() {
         "SRC004"
     );
     assert_eq!(
-        image_source::take(&fresh.context(), &ask(&reference, path, true), Some(&found.from))
+        image_source::take(&fresh.context(), &ask(&reference, path, true), Some(&from))
             .unwrap()
             .blob
             .compute_digest()
@@ -568,8 +569,7 @@ fn one_file_of_an_image_is_a_source() {
     );
     // Without the network its layers are enough, even for another file of them.
     let offline = fresh.offline();
-    let text = image_source::take(&offline.context(), &ask(&reference, "dtb", true), Some(&found.from))
-        .unwrap_err()
-        .to_string();
+    let text =
+        image_source::take(&offline.context(), &ask(&reference, "dtb", true), Some(&from)).unwrap_err().to_string();
     assert!(text.contains("SRC021"), "{text}");
 }

@@ -387,7 +387,11 @@ fn hostile_zips_are_refused() {
     let mut front = b"#!/bin/sh\n".to_vec();
     front.extend_from_slice(&good);
     assert_eq!(
-        zip::Archive::open(&Blob::from_bytes("z", front)).unwrap().find(None, &Meter::new(1, None, 1 << 30)).unwrap().name,
+        zip::Archive::open(&Blob::from_bytes("z", front))
+            .unwrap()
+            .find(None, &Meter::new(1, None, 1 << 30))
+            .unwrap()
+            .name,
         b"dir/file"
     );
 }
