@@ -73,7 +73,7 @@ fn boards_are_listed_for_people_and_for_programs() {
 #[test]
 fn files_that_are_not_at_hand_are_all_named_with_their_place() {
     let folder = tempfile::tempdir().unwrap();
-    let output = build(folder.path(), "rock5b").output().unwrap();
+    let output = build(folder.path(), "rock5b").arg("--offline").output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let object: Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = object["findings"].to_string();
@@ -84,7 +84,7 @@ fn files_that_are_not_at_hand_are_all_named_with_their_place() {
     ] {
         assert!(text.contains(words), "{text}");
     }
-    let output = build(folder.path(), "nanopi-r6s").output().unwrap();
+    let output = build(folder.path(), "nanopi-r6s").arg("--offline").output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("nanopi-r6s-rk3588s_defconfig") && text.contains("--source u-boot=FILE"), "{text}");
