@@ -279,7 +279,7 @@ pub(crate) struct VendorArgs {
     taken meanwhile; 2 usage; 3 archive or digest missing, damaged or incomplete; 4 network or access; 130 Ctrl-C."
 )]
 pub(crate) struct PushArgs {
-    /// An archive (OCI, or of `docker save`), oci:DIR[:TAG], or sha256:… of an archive, index or manifest in the store
+    /// An archive (OCI, or of `docker save`), oci:DIR or oci:DIR:TAG, or sha256:… of an archive, index or manifest in the store
     pub(crate) image: String,
     /// Where to: HOST/REPOSITORY:TAG, or …@sha256:… without a tag; never with a scheme
     pub(crate) reference: String,
