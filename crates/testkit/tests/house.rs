@@ -41,13 +41,14 @@ fn dependencies_point_down() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("imgcore", &[] as &[&str]),
         ("dtbtool", &["imgcore"]),
+        ("initramfs", &["imgcore"]),
         ("rawimg", &["imgcore"]),
         ("transfer", &["imgcore"]),
         ("ocipack", &["imgcore", "transfer"]),
         ("rkboot", &["imgcore", "dtbtool", "rawimg"]),
-        ("talosimg", &["imgcore", "rawimg"]),
+        ("talosimg", &["imgcore", "initramfs", "rawimg"]),
         ("overlay-installer", &["imgcore", "rawimg", "talosimg"]),
-        ("boardbuild", &["imgcore", "dtbtool", "rkboot", "rawimg", "ocipack", "talosimg", "transfer"]),
+        ("boardbuild", &["imgcore", "initramfs", "dtbtool", "rkboot", "rawimg", "ocipack", "talosimg", "transfer"]),
         ("xtask", &["imgcore", "dtbtool", "rkboot", "rawimg", "boardbuild"]),
         ("testkit", &[]),
     ]);
@@ -94,7 +95,7 @@ fn code_of(name: &str) -> Vec<(String, String)> {
 
 #[test]
 fn libraries_know_nothing_of_talos() {
-    for name in ["imgcore", "dtbtool", "rkboot", "rawimg", "ocipack"] {
+    for name in ["imgcore", "initramfs", "dtbtool", "rkboot", "rawimg", "ocipack"] {
         for (path, line) in code_of(name) {
             let code = line.split("//").next().unwrap_or_default().to_lowercase().replace("talos-rk", "");
             assert!(!code.contains("talos"), "{path}: {line}");
@@ -115,7 +116,7 @@ fn libraries_touch_no_files_clock_or_environment() {
         "println!",
         "eprintln!",
     ];
-    for name in ["imgcore", "dtbtool", "rkboot", "rawimg", "ocipack", "talosimg"] {
+    for name in ["imgcore", "initramfs", "dtbtool", "rkboot", "rawimg", "ocipack", "talosimg"] {
         for (path, line) in code_of(name) {
             // The thin programs behind the feature `cli` and tests may.
             if path.contains("/bin/") || path.contains("tests") {
