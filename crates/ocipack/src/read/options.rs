@@ -55,7 +55,7 @@ pub struct Limits {
     pub layers: usize,
     /// Entries of all layers of an image.
     pub entries: u64,
-    /// Bytes of all paths of an image.
+    /// Bytes of all paths of an image, with the extended attributes.
     pub path_bytes: u64,
     /// Unpacked bytes of all layers of an image; of all images together in
     /// [`verify`](super::ArchiveView::verify).

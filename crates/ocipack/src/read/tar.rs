@@ -1,6 +1,6 @@
 //! A tar reader with bounded memory that refuses what readers disagree on. Shares nothing with the writer.
 //!
-//! Understands ustar, GNU long names and large numbers, PAX `path`, `linkpath` and `size`. Sparse files and data behind
+//! Understands ustar, GNU long names and large numbers, PAX `path`, `linkpath`, `size` and `SCHILY.xattr.*`. Sparse files and data behind
 //! entries that have none are refused, and so are two sizes for one entry: programs differ in where they see the next one.
 //!
 //! ```
@@ -29,11 +29,16 @@
     clippy::cast_possible_truncation
 )]
 
-use std::io::{self, Read};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+};
 
 const BLOCK: u64 = 512;
 /// Largest header extension that is held in memory. Paths have 4095 bytes; the rest is for attributes.
 const EXTENSION_LIMIT: u64 = 1024 * 1024;
+/// What stands in front of the name of an extended attribute.
+const XATTR: &[u8] = b"SCHILY.xattr.";
 /// Sizes from 8 GiB on do not fit into the eleven octal digits of a header.
 const OCTAL_LIMIT: u64 = 1 << 33;
 
@@ -92,6 +97,8 @@ pub struct Header {
     pub mtime: u64,
     /// Bytes of data.
     pub size: u64,
+    /// Extended attributes by their full name, as GNU tar, BuildKit and Go write them (`SCHILY.xattr.`).
+    pub xattrs: BTreeMap<String, Vec<u8>>,
     /// Where the header block starts; extensions stand in front of it.
     pub offset: u64,
     /// Where the data starts.
@@ -141,6 +148,7 @@ struct Extension {
     path: Option<Vec<u8>>,
     target: Option<Vec<u8>>,
     size: Option<u64>,
+    xattrs: BTreeMap<String, Vec<u8>>,
 }
 
 impl<R: Forward> TarReader<R> {
@@ -207,6 +215,7 @@ impl<R: Forward> TarReader<R> {
                     }
                     header.name = extension.path.unwrap_or(header.name);
                     header.target = extension.target.unwrap_or(header.target);
+                    header.xattrs = extension.xattrs;
                     if header.kind == EntryKind::File && header.name.ends_with(b"/") {
                         header.kind = EntryKind::Dir;
                     }
@@ -382,6 +391,7 @@ fn parse(block: &Block, offset: u64) -> Result<Header, TarError> {
         // A time nobody can read hurts nobody: ours come from elsewhere.
         mtime: number(block.field(136, 148)).unwrap_or_default(),
         size: number(block.field(124, 136)).ok_or(damaged("the size of an entry is no number"))?,
+        xattrs: BTreeMap::new(),
         offset,
         data: offset.checked_add(BLOCK).ok_or(damaged("an offset beyond 64 bits"))?,
     })
@@ -417,6 +427,11 @@ fn pax(mut bytes: &[u8], extension: &mut Extension) -> Result<(), &'static str> 
             b"size" => {
                 let size = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
                 extension.size = Some(size.and_then(|size| size.parse().ok()).ok_or("a size that is no number")?);
+            }
+            _ if key.starts_with(XATTR) => {
+                let name = key.get(XATTR.len()..).unwrap_or_default();
+                let name = std::str::from_utf8(name).map_err(|_| "an extended attribute whose name is not UTF-8")?;
+                extension.xattrs.insert(name.to_owned(), value.to_vec());
             }
             _ if key.starts_with(b"GNU.sparse.") => return Err("a sparse file in PAX format"),
             _ => {}
@@ -553,6 +568,12 @@ mod tests {
             let error = format!("{:?}", names(&bytes).unwrap_err());
             assert!(error.contains(problem), "{error}");
         }
+        let labelled = entry(b'x', "x", b"38 SCHILY.xattr.security.selinux=a:b\0\n");
+        let bytes = [labelled, file.clone(), file.clone()].concat();
+        let mut reader = TarReader::new(Stream(bytes.as_slice()));
+        let xattrs = reader.next_entry().unwrap().unwrap().xattrs;
+        assert_eq!(xattrs, BTreeMap::from([("security.selinux".to_owned(), b"a:b\0".to_vec())]));
+        assert!(reader.next_entry().unwrap().unwrap().xattrs.is_empty(), "an extension is for one entry");
         let taken_back = [entry(b'x', "x", b"12 path=abc\n8 path=\n"), file].concat();
         assert_eq!(names(&taken_back).unwrap()[0].0, "a");
     }

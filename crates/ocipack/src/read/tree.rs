@@ -41,6 +41,8 @@ pub struct Node {
     pub mode: u32,
     /// Seconds since 1970.
     pub mtime: u64,
+    /// Extended attributes by their full name.
+    pub xattrs: BTreeMap<String, Vec<u8>>,
     /// The layer that it comes from, 0 for the lowest.
     pub layer: usize,
 }
@@ -235,7 +237,9 @@ impl Builder<'_> {
         };
         let limits = &self.image.options.limits;
         self.entries = self.entries.saturating_add(1);
-        self.path_bytes = self.path_bytes.saturating_add(path.len() as u64);
+        let attributes = header.xattrs.iter().map(|(name, value)| name.len().saturating_add(value.len()));
+        let named = attributes.fold(path.len(), usize::saturating_add);
+        self.path_bytes = self.path_bytes.saturating_add(named as u64);
         if self.entries > limits.entries || self.path_bytes > limits.path_bytes {
             let (entries, bytes) = (limits.entries, limits.path_bytes);
             let message =
@@ -272,7 +276,8 @@ impl Builder<'_> {
             _ => {}
         }
         self.add_parents(&path, index);
-        self.tree.nodes.insert(path, Node { kind, mode: header.mode, mtime: header.mtime, layer: index });
+        let xattrs = header.xattrs.clone();
+        self.tree.nodes.insert(path, Node { kind, mode: header.mode, mtime: header.mtime, xattrs, layer: index });
     }
 
     /// What the entry becomes, unless it is nothing an image should hold.
@@ -353,7 +358,7 @@ impl Builder<'_> {
     fn add_parents(&mut self, path: &str, index: usize) {
         let mut parent = paths::split(path).0;
         while !parent.is_empty() && !self.tree.nodes.contains_key(parent) {
-            let node = Node { kind: NodeKind::Dir, mode: 0o755, mtime: 0, layer: index };
+            let node = Node { kind: NodeKind::Dir, mode: 0o755, mtime: 0, xattrs: BTreeMap::new(), layer: index };
             self.tree.nodes.insert(parent.to_owned(), node);
             parent = paths::split(parent).0;
         }

@@ -166,6 +166,36 @@ pub struct ImageView {
 }
 
 impl ImageView {
+    /// A root file system that lies in a tar, as an image of one layer: what `docker export` writes, compressed or not.
+    ///
+    /// # Errors
+    /// A medium that cannot be read, as a finding.
+    pub fn of_tar(data: Blob, options: Options) -> Result<Self, Finding> {
+        let medium = |error: std::io::Error| rules::finding(rules::MEDIUM, format!("{}: {error}", data.label()));
+        let digest = data.compute_digest().map_err(medium)?;
+        let compression = Compression::sniff(&data).map_err(medium)?;
+        let layer = LayerView {
+            digest,
+            size: data.size(),
+            media_type: String::new(),
+            diff_id: None,
+            compression,
+            data: Some(data),
+        };
+        Ok(Self {
+            role: Role::Image,
+            platform: None,
+            manifest: None,
+            config: None,
+            run: Config::default(),
+            created: None,
+            annotations: BTreeMap::new(),
+            layers: vec![layer],
+            docker: false,
+            options: Arc::new(options),
+        })
+    }
+
     /// All entries of all layers, whiteouts applied. Reads every layer once, in passing.
     pub fn tree(&self) -> (Tree, Report) {
         Tree::read(self, false, &mut Budget::default())

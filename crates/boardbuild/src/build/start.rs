@@ -1,0 +1,152 @@
+/// Everything a build starts from.
+struct Start {
+    board: Board,
+    allowed: Allowed,
+    epoch: Epoch,
+    defaults: Defaults,
+    lock: Option<(PathBuf, Lock)>,
+    board_inputs: BTreeMap<String, Input>,
+    base: BTreeMap<&'static str, Input>,
+    installers: Vec<Installer>,
+    report: Report,
+}
+
+impl Start {
+    fn scenario(&self, request: &Request) -> Result<Option<(&str, &Scenario)>> {
+        self.board.scenario(request.boot.as_deref())
+    }
+
+    /// Reads and checks the board's files.
+    fn front(&self, request: &Request) -> Result<Front> {
+        let option = self.board.spi.as_ref().and_then(|spi| request.options.get(&spi.option));
+        let spi_boot = option.is_some_and(|value| value == "true");
+        Front::read(&self.board, self.scenario(request)?, &self.board_inputs, spi_boot)
+    }
+
+    fn gather(request: &Request, context: &Context<'_>, with_base: bool) -> Result<Self> {
+        let board = board::find(&context.home.boards, &request.board)?;
+        let defaults = Defaults::read(&context.home.boards)?;
+        let allowed = Allowed::new(&request.allow)?;
+        let epoch = match request.epoch {
+            Some(epoch) => epoch,
+            None => Lock::read(&context.home.boards)?.epoch(&context.home.boards)?,
+        };
+        let lock =
+            if board.folder.join("sources.lock").is_file() { Lock::read(&board.folder)? } else { Lock::new(epoch) };
+        check_options(request, &board)?;
+        let target = Target::decide(request, &board, &defaults.talos)?.0;
+        let scenario = board.scenario(request.boot.as_deref())?;
+        let mut resolver = Resolver::new(&board, request, context, lock)?;
+        let board_inputs = resolver.board_inputs(scenario.map(|(_, scenario)| scenario));
+        let base = if with_base { resolver.base_inputs(ARCH, target.version.as_str()) } else { Ok(BTreeMap::new()) };
+        let (board_inputs, base) = match (board_inputs, base) {
+            (Ok(board_inputs), Ok(base)) => (board_inputs, base),
+            // Everything that is missing is named at once.
+            (Err(first), Err(second)) if first.exit() == second.exit() => return Err(join(Some(first), second)),
+            (Err(error), _) | (_, Err(error)) => return Err(error),
+        };
+        let lock = resolver.into_lock().map(|lock| (board.folder.clone(), lock));
+        let (installers, report) =
+            if board.overlay.is_some() { installers::find(request, context)? } else { (Vec::new(), Report::new()) };
+        Ok(Self { board, allowed, epoch, defaults, lock, board_inputs, base, installers, report })
+    }
+
+    /// Adds what was learned of this board's inputs to its lock file, as that is at this moment.
+    fn keep_lock(&self, store: &Store) -> Result<()> {
+        let Some((folder, learned)) = &self.lock else { return Ok(()) };
+        keep_lock(folder, &self.board.name, learned, store)
+    }
+
+    /// The parameters and input digests that decide every output.
+    fn key(&self, request: &Request, action: &str) -> Result<serde_json::Value> {
+        let digests = |inputs: &mut dyn Iterator<Item = &Input>| {
+            inputs.map(|input| (input.name.clone(), input.sha256)).collect::<BTreeMap<_, _>>()
+        };
+        let origins: BTreeMap<_, _> = self
+            .board_inputs
+            .values()
+            .chain(self.base.values())
+            .map(|input| (input.name.clone(), (input.origin.clone(), input.licence.clone())))
+            .collect();
+        let mut installers = BTreeMap::new();
+        for installer in &self.installers {
+            installers.insert(installer.arch, installer.blob.compute_digest()?);
+        }
+        let formats: Vec<_> = self.formats(request)?.iter().map(|format| format.name()).collect();
+        let meta: Vec<_> = request.meta.iter().map(|(key, value)| (key, Digest::of(value.as_bytes()))).collect();
+        Ok(serde_json::json!({
+            "action": action,
+            "program": program(),
+            "board": self.board.name,
+            "boardFile": self.board.digest,
+            "inputs": digests(&mut self.board_inputs.values()),
+            "base": digests(&mut self.base.values()),
+            "origins": origins,
+            "installers": installers,
+            "parameters": {
+                "talos": request.talos.as_deref().unwrap_or(&self.defaults.talos),
+                "bootloader": request.bootloader,
+                "boot": request.boot,
+                "formats": formats,
+                "size": request.size,
+                "kernelArgs": request.kernel_args.iter().map(|argument| record::redact(argument)).collect::<Vec<_>>(),
+                "meta": meta,
+                "options": request.options,
+                "allow": request.allow,
+                "epoch": self.epoch,
+                "requireArch": request.require_arch,
+            },
+        }))
+    }
+
+    fn formats(&self, request: &Request) -> Result<Vec<Format>> {
+        if !request.formats.is_empty() {
+            return Ok(request.formats.clone());
+        }
+        let parse =
+            |text: &String| text.parse().map_err(|error| Error::usage(format!("boards/defaults.toml: {error}")));
+        self.defaults.format.iter().map(parse).collect()
+    }
+}
+
+fn check_options(request: &Request, board: &Board) -> Result<()> {
+    let Some(overlay) = &board.overlay else {
+        return match request.options.keys().next() {
+            Some(key) => Err(Error::usage(format!("--option {key}: {} has no overlay", board.name))),
+            None => Ok(()),
+        };
+    };
+    for (key, value) in &request.options {
+        if board.spi.as_ref().is_some_and(|spi| spi.option == *key) {
+            if ["true", "false"].contains(&value.as_str()) {
+                continue;
+            }
+            return Err(Error::usage(format!("--option {key}={value}: expected true or false")).or_help(
+                "true: the board starts from its SPI flash, and the image carries no boot loader of its own",
+            ));
+        }
+        let own = overlay.options.get(key).map(String::as_str);
+        let expected = own.or_else(|| (key == "board").then_some(board.name.as_str()));
+        match expected {
+            Some(expected) if expected == value => {}
+            Some(expected) => {
+                return Err(Error::usage(format!(
+                    "--option {key}={value} does not fit {}: expected {expected}",
+                    board.name
+                ))
+                .or_help("leave the option out, or choose the board that has this value"));
+            }
+            None => {
+                let spi = board.spi.iter().map(|spi| spi.option.as_str());
+                let known = overlay.options.keys().map(String::as_str).chain(["board"]).chain(spi);
+                let help = imgcore::nearest(key, known.clone()).map_or_else(
+                    || format!("{} knows: {}", board.name, known.collect::<Vec<_>>().join(", ")),
+                    |near| format!("did you mean {near}?"),
+                );
+                return Err(Error::usage(format!("--option: unknown option: {key}")).or_help(&help));
+            }
+        }
+    }
+    Ok(())
+}
+

@@ -1,0 +1,179 @@
+//! What an installer image stands on: `--installer-base`, the board's own, or the release's `installer-base` image.
+
+use imgcore::{Digest, Finding};
+use ocipack::{LayerInfo, Platform, read};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    build::Context,
+    error::{Error, Exit, Result},
+    image::{self, Opened, Place},
+    inputs::Resolver,
+    store::canonical_json,
+};
+
+/// An opened base; its layers come when they are asked for.
+pub(crate) struct InstallerBase {
+    /// Origin without host paths.
+    pub origin: String,
+    /// SHA-256 of its manifest; of its configuration where there is no manifest.
+    pub digest: Digest,
+    /// Size of its layers as they are stored, in bytes.
+    pub size: u64,
+    opened: Opened,
+}
+
+impl std::fmt::Debug for InstallerBase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InstallerBase").field("origin", &self.origin).field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+/// Whether there is a base, or why an image is built without its installer image.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// There is.
+    Base(Box<InstallerBase>),
+    /// There is none, and nobody named one. What is in the way, in one line.
+    None(String),
+}
+
+impl Resolver<'_> {
+    /// The base of the installer image. Nobody has to have one: what the release's own image cannot be had for is said and
+    /// not an error, unless it was named.
+    ///
+    /// # Errors
+    /// As for a base of the Talos files.
+    pub(crate) fn installer_base(&mut self, arch: &str, talos: &str) -> Result<Found> {
+        let named = match (&self.request.installer_base, &self.board.installer_base) {
+            (Some(base), _) => Some(Place::parse("--installer-base", base, None)?),
+            (None, Some(base)) => Some(Place::parse("installer-base", base, Some(&self.board.folder))?),
+            (None, None) => None,
+        };
+        let Some(place) = named else {
+            let reference = format!("ghcr.io/siderolabs/installer-base:{talos}");
+            let opened = self.ask_once(&reference, arch).and_then(|()| self.open_base(&Place::Reference(reference.clone()), arch));
+            return match opened {
+                Ok(base) => Ok(Found::Base(Box::new(base))),
+                Err(error) if absent(&error) => Ok(Found::None(format!("{reference} {}", reason(&error)))),
+                Err(error) => Err(error),
+            };
+        };
+        self.open_base(&place, arch).map(|base| Found::Base(Box::new(base)))
+    }
+
+    /// Asks for what nobody has locked, without patience: a machine without a network builds the rest at once.
+    fn ask_once(&self, reference: &str, arch: &str) -> Result<()> {
+        let platform = Platform::new("linux", arch);
+        if self.request.locked || self.lock.find_image(reference, &platform.to_string()).is_some() {
+            return Ok(());
+        }
+        let network = self.context.network.hasty();
+        let said = image::ask_reference(&Context { network: &network, ..*self.context }, reference, &platform)?;
+        self.context.network.remember(said);
+        Ok(())
+    }
+
+    fn open_base(&mut self, place: &Place, arch: &str) -> Result<InstallerBase> {
+        let platform = Platform::new("linux", arch);
+        let context = self.context;
+        let (origin, opened) = match place {
+            Place::Folder(folder) => {
+                let message = format!("--installer-base: {place}: an installer image stands on an image, not on a folder");
+                let help = format!("name an image, an archive or a layout: oci:{}, if that is one", folder.display());
+                return Err(Error::usage(message).or_help(&help));
+            }
+            Place::Layout { folder: path, tag } | Place::Archive { file: path, tag } => {
+                let opened = image::open_local(path, tag.as_deref(), &platform, &image::limits(None), context)?;
+                ("installer base".to_owned(), opened)
+            }
+            Place::Reference(reference) => self.open_image(reference, &platform)?,
+        };
+        let document = opened.view.manifest.as_ref().or(opened.view.config.as_ref());
+        let Some(digest) = document.map(|document| document.digest) else {
+            let finding = Finding::error("INS002", format!("{place} has neither a manifest nor a configuration"));
+            return Err(Error::new(Exit::Refused, finding.help("name a whole image")));
+        };
+        let size = opened.view.layers.iter().fold(0, |sum: u64, layer| sum.saturating_add(layer.size));
+        Ok(InstallerBase { origin, digest, size, opened })
+    }
+}
+
+/// Whether an error only says that there is no way to the image now.
+fn absent(error: &Error) -> bool {
+    let gone = |finding: &Finding| finding.code.starts_with("NET") || finding.code == "SRC004";
+    matches!(error.exit(), Exit::Input | Exit::Io) && error.report().iter().all(gone)
+}
+
+fn reason(error: &Error) -> String {
+    match error.report().iter().next().map(|finding| finding.code) {
+        Some("NET007") => "is not in the store, and --offline is given".to_owned(),
+        Some("SRC004") => "is not in boards/sources.lock, and --locked is given".to_owned(),
+        Some(code) => format!("cannot be had ({code})"),
+        None => "cannot be had".to_owned(),
+    }
+}
+
+/// That a base was read to its last byte and holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Sound {
+    /// Count of its entries.
+    entries: usize,
+}
+
+impl InstallerBase {
+    /// The configuration as received.
+    pub(crate) fn config(&self) -> Option<&[u8]> {
+        self.opened.view.config.as_ref().map(|config| config.bytes.as_slice())
+    }
+
+    /// The layers, the lowest first, each read to its end once for every base: digests, tar, `diff_id`, paths.
+    ///
+    /// # Errors
+    /// A layer that is missing, damaged or hostile; no program behind the entry point.
+    pub(crate) fn layers(&self, context: &Context<'_>) -> Result<Vec<ocipack::Layer>> {
+        let mut views = Vec::new();
+        for index in 0..self.opened.view.layers.len() {
+            views.push(self.opened.layer(index, context)?);
+        }
+        let key = Digest::of(&canonical_json(&("installer-base", self.digest)));
+        if context.store.action::<Sound>(ACTION, key).is_none() {
+            let sound = self.check(&views)?;
+            context.store.record(ACTION, key, &sound)?;
+        }
+        let mut layers = Vec::new();
+        for view in views {
+            let (Some(data), Some(diff_id)) = (view.data, view.diff_id) else {
+                return Err(self.refused(Finding::error("INS002", format!("{} has no diff_id", view.digest))));
+            };
+            let info = LayerInfo { digest: view.digest, size: view.size, diff_id, tar_size: 0 };
+            layers.push(ocipack::Layer::new(view.media_type, info, data));
+        }
+        Ok(layers)
+    }
+
+    fn check(&self, views: &[read::LayerView]) -> Result<Sound> {
+        let view = read::ImageView { layers: views.to_vec(), ..self.opened.view.clone() };
+        let (tree, report) = view.tree();
+        if report.has_errors() {
+            let finding = Finding::error("INS002", format!("{}: no installer image stands on this one", self.origin))
+                .help("fetch it again, or name another one with --installer-base");
+            return Err(Error::refused(report.into_iter().map(|found| found.of(&self.origin)).collect())
+                .with_finding(finding));
+        }
+        let program = view.run.entrypoint.first().or(view.run.cmd.first());
+        let there = program.is_some_and(|path| tree.resolve(path).is_ok_and(|(_, node)| node.kind.name() == "file"));
+        if !there {
+            let what = program.map_or_else(|| "it runs nothing".to_owned(), |path| format!("it runs {path}, which it does not have"));
+            return Err(self.refused(Finding::error("INS001", format!("{} is no installer: {what}", self.origin))));
+        }
+        Ok(Sound { entries: tree.len() })
+    }
+
+    fn refused(&self, finding: Finding) -> Error {
+        let help = "name an image that runs Talos' installer: ghcr.io/siderolabs/installer-base of the release";
+        Error::refused(std::iter::once(finding.of(&self.origin).help(help)).collect())
+    }
+}
+
+const ACTION: &str = "installer-base-1";
