@@ -137,6 +137,20 @@ pub enum ErrorKind {
         /// The platform.
         platform: String,
     },
+    /// An image that nothing can be built on.
+    #[error("the base image {problem}")]
+    Base {
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
+    /// A base for other machines than the image that is built on it.
+    #[error("the base image is for {base}, expected one for {wanted}: give the base's image for that platform")]
+    BasePlatform {
+        /// The base's platform.
+        base: String,
+        /// The platform of the image that is to be.
+        wanted: String,
+    },
     /// No image at all.
     #[error("an archive needs at least one image")]
     NoImages,

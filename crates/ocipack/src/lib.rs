@@ -48,6 +48,7 @@
 //! [`Write`]: std::io::Write
 
 pub mod archive;
+mod base;
 mod contents;
 mod document;
 mod error;
@@ -68,6 +69,7 @@ mod summary;
 mod tarball;
 
 pub use archive::Archive;
+pub use base::Base;
 pub use contents::{Contents, ImageParts};
 pub use document::{Descriptor, Document};
 pub use error::{Error, ErrorKind};

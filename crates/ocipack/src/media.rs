@@ -42,6 +42,18 @@ pub enum Meaning {
     TarZstd,
 }
 
+/// Whether a layer of this media type may not be handed on: registries and archives leave its bytes out, and whoever runs
+/// the image fetches them from the addresses that its manifest names.
+///
+/// ```
+/// use ocipack::media::{self, is_foreign};
+/// assert!(is_foreign("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"));
+/// assert!(!is_foreign(media::LAYER_ZSTD));
+/// ```
+pub fn is_foreign(media_type: &str) -> bool {
+    media_type.contains(".nondistributable.") || media_type.contains(".rootfs.foreign.diff.")
+}
+
 /// What a media type means, `None` for types that are not of images.
 ///
 /// ```

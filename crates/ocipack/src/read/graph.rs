@@ -373,15 +373,7 @@ impl<'a> Graph<'a> {
             view.platform = Some(platform);
         }
         view.created = config.created;
-        let run = config.run.unwrap_or_default();
-        view.run = Config {
-            user: run.user.unwrap_or_default(),
-            env: run.env.unwrap_or_default(),
-            entrypoint: run.entrypoint.unwrap_or_default(),
-            cmd: run.cmd.unwrap_or_default(),
-            working_dir: run.working_dir.unwrap_or_default(),
-            labels: run.labels.unwrap_or_default(),
-        };
+        view.run = config.run.map(Config::from).unwrap_or_default();
         let diff_ids = config.rootfs.and_then(|rootfs| rootfs.diff_ids).unwrap_or_default();
         if whole && diff_ids.len() != view.layers.len() {
             let (stated, found) = (diff_ids.len(), view.layers.len());

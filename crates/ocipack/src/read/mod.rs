@@ -52,6 +52,7 @@ use imgcore::{Digest, ReadAt, Report};
 
 pub use options::{Limits, Options};
 pub use search::{FileSink, Found, Search};
+pub(crate) use tree::check_layers;
 pub use tree::{Node, NodeKind, Tree};
 pub use view::{ArchiveBlobs, ArchiveView, Compression, Format, ImageView, LayerView, Name, Role};
 

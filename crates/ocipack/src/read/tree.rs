@@ -15,11 +15,11 @@ use std::{
 use imgcore::{Digest, Finding, Hasher, Report, Severity};
 
 use super::{
-    ImageView, LayerView,
+    ImageView, LayerView, Limits,
     findings::{Findings, quote},
     paths,
     tar::{EntryKind, Header},
-    walk::{Budget, Failure, Marked, Next, walk},
+    walk::{Budget, End, Failure, Marked, Next, walk},
 };
 use crate::{Error, ErrorKind, portable, rules};
 
@@ -193,33 +193,7 @@ impl Builder<'_> {
             self.entry(index, layer, header, digest);
             Ok(if self.full { Next::Stop } else { Next::Go })
         });
-        let owner = layer.name();
-        match walked {
-            Ok(end) => {
-                if let Some(expected) = layer.diff_id.filter(|expected| *expected != end.diff_id) {
-                    let message =
-                        format!("the tar inside has digest {}, the configuration says {expected}", end.diff_id);
-                    self.findings.add(rules::finding(rules::DIFF_ID, message).of(&owner));
-                }
-                if !end.clean {
-                    let message = "the tar inside has no end mark, or data behind it";
-                    self.findings.add(rules::finding(rules::LAYER_UNENDED, message).of(&owner));
-                }
-            }
-            Err(Failure::Stopped) => {}
-            Err(Failure::Bomb(bomb)) => {
-                let help = "nobody's root file system shrinks like this; if yours does, raise the limits";
-                self.findings.add(rules::finding(rules::BOMB, bomb.to_string()).of(&owner).help(help));
-            }
-            Err(Failure::Tar { offset, problem }) => {
-                let range = offset..offset.saturating_add(512);
-                self.findings.add(rules::finding(rules::LAYER_TAR, problem).of(&owner).at(range));
-            }
-            Err(Failure::Compressed(error) | Failure::Visitor(error)) => {
-                let message = format!("{} data is damaged: {error}", layer.compression);
-                self.findings.add(rules::finding(rules::COMPRESSION, message).of(&owner));
-            }
-        }
+        layer_findings(layer, walked, &mut self.findings);
     }
 
     fn say(&mut self, code: &'static str, layer: &LayerView, header: &Header, message: String) {
@@ -449,6 +423,51 @@ fn below<'a>(nodes: &'a BTreeMap<String, Node>, path: &str) -> impl Iterator<Ite
         _ => (format!("{path}/"), Some(format!("{path}0"))),
     };
     nodes.range(from..).take_while(move |(path, _)| to.as_ref().is_none_or(|to| *path < to))
+}
+
+/// Holds each layer to its digests, in passing, within one budget. What is inside is not looked at.
+pub(crate) fn check_layers(layers: impl Iterator<Item = io::Result<LayerView>>, limits: &Limits) -> Report {
+    let (mut findings, mut budget) = (Findings::default(), Budget::default());
+    for layer in layers {
+        match layer {
+            Ok(layer) => {
+                let walked = walk(&layer, limits, &mut budget, &mut |_, _| Ok(Next::Go));
+                layer_findings(&layer, walked, &mut findings);
+            }
+            Err(error) => findings.say(rules::MEDIUM, error.to_string()),
+        }
+    }
+    findings.finish()
+}
+
+/// What reading a layer to its end has shown.
+fn layer_findings(layer: &LayerView, walked: Result<End, Failure>, findings: &mut Findings) {
+    let owner = layer.name();
+    match walked {
+        Ok(end) => {
+            if let Some(expected) = layer.diff_id.filter(|expected| *expected != end.diff_id) {
+                let message = format!("the tar inside has digest {}, the configuration says {expected}", end.diff_id);
+                findings.add(rules::finding(rules::DIFF_ID, message).of(&owner));
+            }
+            if !end.clean {
+                let message = "the tar inside has no end mark, or data behind it";
+                findings.add(rules::finding(rules::LAYER_UNENDED, message).of(&owner));
+            }
+        }
+        Err(Failure::Stopped) => {}
+        Err(Failure::Bomb(bomb)) => {
+            let help = "nobody's root file system shrinks like this; if yours does, raise the limits";
+            findings.add(rules::finding(rules::BOMB, bomb.to_string()).of(&owner).help(help));
+        }
+        Err(Failure::Tar { offset, problem }) => {
+            let range = offset..offset.saturating_add(512);
+            findings.add(rules::finding(rules::LAYER_TAR, problem).of(&owner).at(range));
+        }
+        Err(Failure::Compressed(error) | Failure::Visitor(error)) => {
+            let message = format!("{} data is damaged: {error}", layer.compression);
+            findings.add(rules::finding(rules::COMPRESSION, message).of(&owner));
+        }
+    }
 }
 
 fn hash(data: &mut dyn Read) -> io::Result<Digest> {

@@ -162,7 +162,7 @@ pub struct ImageView {
     pub layers: Vec<LayerView>,
     /// Whether `docker load` would take it: `manifest.json` names it.
     pub docker: bool,
-    pub(super) options: Arc<Options>,
+    pub(crate) options: Arc<Options>,
 }
 
 impl ImageView {
@@ -268,7 +268,7 @@ pub enum Compression {
 
 impl Compression {
     /// By the first bytes; what nobody knows is taken for a tar.
-    pub(super) fn sniff(data: &Blob) -> std::io::Result<Self> {
+    pub(crate) fn sniff(data: &Blob) -> std::io::Result<Self> {
         let mut magic = [0; 4];
         let count = data.read_at(0, &mut magic)?;
         Ok(match (count, magic) {
