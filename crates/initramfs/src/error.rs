@@ -38,6 +38,19 @@ pub enum ErrorKind {
         /// What that is.
         kind: &'static str,
     },
+    /// An extended attribute that the format does not know.
+    #[error("{path}: the attribute {name:?}: {problem}")]
+    Xattr {
+        /// The path.
+        path: String,
+        /// The attribute's whole name.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// An option outside its range.
+    #[error("{0}")]
+    Option(String),
     /// A number that the format has no room for.
     #[error("{what}: {value} is more than the format holds: {limit}")]
     TooLarge {

@@ -70,6 +70,23 @@ impl Node {
         }
     }
 
+    /// Whether an archive can hold the node as it is.
+    pub(crate) fn check(&self, path: &str) -> Result<()> {
+        if self.mode > 0o7777 {
+            let what = format!("the mode of {path}");
+            return Err(ErrorKind::TooLarge { what, value: self.mode.into(), limit: 0o7777 }.into());
+        }
+        let problem = match &self.kind {
+            Kind::Symlink(target) if target.is_empty() => "a symbolic link has a target",
+            Kind::Symlink(target) if target.contains('\0') => "the target of a symbolic link holds no NUL",
+            Kind::Symlink(target) if target.len() > PATH_LIMIT => {
+                "the target of a symbolic link has at most 4095 bytes"
+            }
+            _ => return Ok(()),
+        };
+        Err(ErrorKind::Path { path: path.to_owned(), problem }.into())
+    }
+
     /// `file`, `folder` or `symbolic link`.
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
