@@ -83,6 +83,22 @@ pub enum ErrorKind {
         /// The parser's words, with line, column and a caret.
         message: String,
     },
+    /// Extensions that cannot be put into one initramfs.
+    #[error("{0}")]
+    #[cfg(feature = "image")]
+    Extension(String),
+    /// A schematic that the Image Factory would refuse.
+    #[error("schematic: {0}")]
+    #[cfg(feature = "image")]
+    Schematic(String),
+    /// An address or a token that no node joins Omni with. The token is never part of it.
+    #[error("{0}")]
+    #[cfg(feature = "image")]
+    Omni(String),
+    /// A path of a tree.
+    #[error(transparent)]
+    #[cfg(feature = "image")]
+    Tree(#[from] initramfs::Error),
     /// An overlay option, request or description that cannot be used.
     #[error("{0}")]
     Overlay(String),
@@ -104,6 +120,13 @@ impl From<ErrorKind> for Error {
 impl From<rawimg::Error> for Error {
     fn from(error: rawimg::Error) -> Self {
         ErrorKind::Image(error).into()
+    }
+}
+
+#[cfg(feature = "image")]
+impl From<initramfs::Error> for Error {
+    fn from(error: initramfs::Error) -> Self {
+        ErrorKind::Tree(error).into()
     }
 }
 

@@ -64,9 +64,17 @@ pub mod cmdline;
 #[cfg(feature = "image")]
 pub mod disk;
 #[cfg(feature = "image")]
+pub mod extension;
+#[cfg(feature = "image")]
+pub mod goyaml;
+#[cfg(feature = "image")]
+pub mod installer;
+#[cfg(feature = "image")]
 pub mod kernel;
 #[cfg(feature = "image")]
 pub mod meta;
+#[cfg(feature = "image")]
+pub mod omni;
 #[cfg(feature = "image")]
 pub mod release;
 #[cfg(feature = "image")]

@@ -51,6 +51,19 @@ pub struct Release {
     pub imager_installs_overlay_for_sd_boot: bool,
     /// Path of GRUB's program on the ESP.
     pub grub_efi_path: &'static str,
+    /// What the release does with system extensions.
+    pub extensions: &'static Extensions,
+}
+
+/// What a release does with system extensions (§9, §11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extensions {
+    /// What paths of an extension's files begin with when Talos validates contents (`pkg/machinery/extensions`).
+    pub allowed_paths: &'static [&'static str],
+    /// Whether SELinux labels reach the SquashFS images: 1.12 sets them while it extracts, 1.13 passes them on.
+    pub selinux_labels: bool,
+    /// Whether a node takes a machine configuration out of its image.
+    pub embedded_config: bool,
 }
 
 /// Sizes of partitions in bytes (§5.3).
@@ -129,6 +142,61 @@ const LOADER_CONF: &str = "# systemd-boot configuration\n\ntimeout 10\n";
 const SMALL: Sizes = Sizes { esp: 100 * MIB, bios: MIB, boot: 1000 * MIB, meta: MIB };
 const LARGE: Sizes = Sizes { boot: 2000 * MIB, ..SMALL };
 
+const ALLOWED_PATHS_1_10: &[&str] = &[
+    "etc/cri/conf.d",
+    "usr/lib/firmware",
+    "usr/lib/modules",
+    "usr/lib/ld-linux-x86-64.so.2",
+    "usr/bin/ldconfig",
+    "usr/lib/udev/rules.d",
+    "usr/local",
+    "usr/share/glvnd",
+    "usr/share/egl",
+    "etc/vulkan",
+];
+
+const ALLOWED_PATHS_1_12: &[&str] = &[
+    "etc/cri/conf.d",
+    "usr/lib/firmware",
+    "usr/lib/modules",
+    "usr/lib/ld-linux-x86-64.so.2",
+    "usr/lib/ld-linux-aarch64.so.1",
+    "usr/bin/ldconfig",
+    "usr/lib/udev/rules.d",
+    "usr/local",
+    "usr/share/glvnd",
+    "usr/share/egl",
+    "etc/vulkan",
+];
+
+const ALLOWED_PATHS_1_13: &[&str] = &[
+    "etc/cri/conf.d",
+    "usr/lib/firmware",
+    "usr/lib/modules",
+    "usr/lib/ld-linux-x86-64.so.2",
+    "usr/lib/ld-linux-aarch64.so.1",
+    "usr/bin/ldconfig",
+    "etc/ld.so.conf",
+    "etc/ld.so.cache",
+    "usr/bin/nvidia-modprobe",
+    "usr/bin/nvidia-pcc",
+    "usr/bin/nvidia-smi",
+    "usr/bin/nvidia-ctk",
+    "usr/bin/nvidia-cdi-hook",
+    "usr/bin/nvme",
+    "usr/lib/udev/rules.d",
+    "usr/local",
+    "usr/share/glvnd",
+    "usr/share/egl",
+    "etc/vulkan",
+];
+
+const EXTENSIONS_1_10: Extensions =
+    Extensions { allowed_paths: ALLOWED_PATHS_1_10, selinux_labels: false, embedded_config: false };
+const EXTENSIONS_1_12: Extensions =
+    Extensions { allowed_paths: ALLOWED_PATHS_1_12, selinux_labels: true, embedded_config: true };
+const EXTENSIONS_1_13: Extensions = Extensions { allowed_paths: ALLOWED_PATHS_1_13, ..EXTENSIONS_1_12 };
+
 /// The rows, oldest first.
 static RELEASES: [Release; 4] = [
     Release {
@@ -157,6 +225,7 @@ static RELEASES: [Release; 4] = [
         loader_conf: LOADER_CONF,
         imager_installs_overlay_for_sd_boot: true,
         grub_efi_path: "EFI/BOOT/BOOTAA64.EFI",
+        extensions: &EXTENSIONS_1_10,
     },
     Release {
         minor: (1, 11),
@@ -181,6 +250,7 @@ static RELEASES: [Release; 4] = [
         loader_conf: LOADER_CONF,
         imager_installs_overlay_for_sd_boot: true,
         grub_efi_path: "EFI/BOOT/BOOTAA64.EFI",
+        extensions: &EXTENSIONS_1_10,
     },
     Release {
         minor: (1, 12),
@@ -206,6 +276,7 @@ static RELEASES: [Release; 4] = [
         loader_conf: LOADER_CONF,
         imager_installs_overlay_for_sd_boot: true,
         grub_efi_path: "EFI/BOOT/BOOTAA64.EFI",
+        extensions: &EXTENSIONS_1_12,
     },
     Release {
         minor: (1, 13),
@@ -232,6 +303,7 @@ static RELEASES: [Release; 4] = [
         loader_conf: LOADER_CONF,
         imager_installs_overlay_for_sd_boot: false,
         grub_efi_path: "EFI/boot/BOOTAA64.efi",
+        extensions: &EXTENSIONS_1_13,
     },
 ];
 

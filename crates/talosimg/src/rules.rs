@@ -4,6 +4,22 @@ use imgcore::Severity::{self, Error, Info, Warning};
 
 /// Every code, its severity and what it means.
 pub const RULES: &[(&str, Severity, &str)] = &[
+    ("EXT001", Error, "an image is no system extension: manifest.yaml or rootfs is missing"),
+    ("EXT002", Error, "something stands beside manifest.yaml and rootfs in an extension"),
+    ("EXT003", Error, "the manifest of an extension cannot be read"),
+    ("EXT004", Error, "the manifest of an extension is of another form than v1alpha1"),
+    ("EXT005", Warning, "the manifest of an extension names none"),
+    ("EXT006", Error, "the range of Talos versions of an extension cannot be read"),
+    ("EXT007", Error, "an extension is not for this Talos version"),
+    ("EXT008", Error, "an extension holds programs for another architecture"),
+    ("EXT009", Warning, "an extension has files outside of the paths that Talos gives to extensions"),
+    ("EXT010", Warning, "two extensions bring the same firmware file with different content"),
+    ("EXT011", Warning, "an extension is there twice"),
+    ("EXT012", Warning, "an extension has files where nothing looks for them"),
+    ("EXT014", Info, "an extension brings microcode for x86"),
+    ("EXT015", Info, "extended attributes of an extension are left out"),
+    ("EXT016", Warning, "the manifest of an extension has keys that nothing reads"),
+    ("EXT017", Warning, "everybody may write to files of an extension"),
     ("TAL001", Error, "META has another size than 1 MiB; nodes do not take it for META"),
     ("TAL002", Warning, "one copy of META is damaged; nodes take the other"),
     ("TAL003", Error, "both copies of META are damaged; nodes ignore it"),
@@ -38,6 +54,22 @@ pub const RULES: &[(&str, Severity, &str)] = &[
 
 /// What to do about a code.
 pub const CURES: &[(&str, &str)] = &[
+    ("EXT001", "give an extension image, or a tar of its content: manifest.yaml and rootfs/ at its root"),
+    ("EXT002", "build the extension image without it"),
+    ("EXT003", "correct the place that is shown; docs/extensions.md has a manifest"),
+    ("EXT004", "write `version: v1alpha1` as the first line; the extension's own version is metadata.version"),
+    ("EXT005", "give it a name: `talosctl get extensions` shows it"),
+    ("EXT006", "correct metadata.compatibility.talos.version: `>= v1.10.0`, or `>= 1.12.0 < 1.14.x`"),
+    ("EXT007", "give the build of the extension for this Talos version, or build for another one with --talos"),
+    ("EXT008", "give the extension for linux/arm64"),
+    ("EXT009", "nothing, if the files are meant to be there; programs and data belong below usr/local"),
+    ("EXT010", "give only one of the two extensions, or put the one whose file is wanted last"),
+    ("EXT011", "give it once"),
+    ("EXT012", "give a build of the extension for Talos 1.10 or later, with usr/lib/firmware and usr/lib/modules"),
+    ("EXT014", "leave the extension out"),
+    ("EXT015", "nothing; SELinux labels of extensions are kept from Talos 1.12 on"),
+    ("EXT016", "take them out, or correct their names"),
+    ("EXT017", "build the extension with modes 0755 and 0644"),
     ("TAL001", "write META with this program; it is 1 MiB"),
     ("TAL002", "nothing; the node mends it at the next write"),
     ("TAL003", "build the image again, or write META from the node"),
@@ -79,7 +111,7 @@ mod tests {
         assert!(RULES.windows(2).all(|pair| pair[0].0 < pair[1].0));
         for (code, _, meaning) in RULES {
             let (prefix, number) = code.split_at(3);
-            assert!(["TAL", "UKI"].contains(&prefix), "{code}");
+            assert!(["EXT", "TAL", "UKI"].contains(&prefix), "{code}");
             assert!(number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit()), "{code}");
             assert!(!meaning.is_empty() && !meaning.ends_with('.'), "{code}");
         }

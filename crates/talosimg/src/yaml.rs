@@ -25,6 +25,34 @@ pub fn from_str<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
     serde_saphyr::from_str(text).map_err(|error| refuse(error.to_string()))
 }
 
+/// Reads every document of a text with `---` between them; empty ones are left out.
+///
+/// `what` names the text in errors.
+pub fn documents<T: DeserializeOwned>(what: &str, text: &str) -> Result<Vec<T>> {
+    let refuse = |message: String| ErrorKind::Yaml { what: what.to_owned(), message }.into();
+    if text.len() > SIZE_BUDGET {
+        return Err(refuse(format!("{} bytes of YAML, at most {SIZE_BUDGET} are read", text.len())));
+    }
+    serde_saphyr::from_multiple(text).map_err(|error| refuse(error.to_string()))
+}
+
+/// The first document of a text: a line that begins with `---` or `...` ends it. A `---` in front of it belongs to it.
+pub fn first_document(text: &str) -> &str {
+    let marker = |line: &str, mark: &str| {
+        line.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+    };
+    let (mut end, mut begun) = (0_usize, false);
+    for line in text.split_inclusive('\n') {
+        let start = marker(line, "---");
+        if begun && (start || marker(line, "...")) {
+            return text.get(..end).unwrap_or(text);
+        }
+        begun |= start || !(line.trim().is_empty() || line.starts_with(['#', '%']));
+        end = end.saturating_add(line.len());
+    }
+    text
+}
+
 /// Writes a value as block YAML: two spaces of indentation, strings quoted where a YAML 1.1 reader (Go's) would
 /// take them for something else, no folding of long lines.
 ///
