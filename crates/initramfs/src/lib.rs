@@ -25,6 +25,7 @@
 
 pub mod cpio;
 mod error;
+pub mod kmod;
 pub mod packed;
 pub mod rules;
 pub mod squashfs;
