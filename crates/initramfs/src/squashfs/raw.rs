@@ -34,6 +34,10 @@ pub(super) mod kind {
     pub(in super::super) const DIR: u16 = 1;
     pub(in super::super) const FILE: u16 = 2;
     pub(in super::super) const SYMLINK: u16 = 3;
+    pub(in super::super) const BLOCK: u16 = 4;
+    pub(in super::super) const CHAR: u16 = 5;
+    pub(in super::super) const FIFO: u16 = 6;
+    pub(in super::super) const SOCKET: u16 = 7;
     pub(in super::super) const LONG: u16 = 7;
 }
 
