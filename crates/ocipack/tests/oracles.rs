@@ -9,8 +9,8 @@ use std::{
 };
 
 use common::{EPOCH, bytes, entries, image, options, overlay, save};
-use imgcore::{Digest, ReadAt as _};
-use ocipack::{Kind, archive, layer};
+use imgcore::{Blob, Digest, ReadAt as _};
+use ocipack::{Entry, Kind, archive, layer};
 use testkit::{run, tool};
 
 fn skopeo(program: &Path) -> Command {
@@ -218,12 +218,27 @@ fn tar_lists_owner_mode_and_time() {
 fn gzip_takes_the_layer() {
     let Some(gzip) = tool("gzip") else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut stream = Vec::new();
-    let info = layer::write(&entries("arm64"), EPOCH, &mut stream).expect("memory");
-    assert_eq!((info.digest, info.size), (Digest::of(&stream), stream.len() as u64));
-    let file = folder.path().join("layer.tar.gz");
-    save(&file, &stream);
-    run(Command::new(&gzip).arg("-t").arg(&file));
-    let tar = Command::new(&gzip).arg("-dc").arg(&file).output().expect("gzip runs").stdout;
-    assert_eq!((info.diff_id, info.tar_size), (Digest::of(&tar), tar.len() as u64));
+    // The second is cut into cells: some shrink, some are stored.
+    let mut state = 1_u32;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    });
+    let noise: Vec<u8> = noise.take(2_000_000).collect();
+    let large = [vec![0x5a; 1_500_000], noise, b"kernel ".repeat(100_000)].concat();
+    let large = vec![Entry::file("vmlinuz.efi", 0o644, Blob::from_bytes("kernel", large))];
+    for entries in [entries("arm64"), large] {
+        let mut stream = Vec::new();
+        let info = layer::write(&entries, EPOCH, &mut stream).expect("memory");
+        assert_eq!((info.digest, info.size), (Digest::of(&stream), stream.len() as u64));
+        let file = folder.path().join("layer.tar.gz");
+        save(&file, &stream);
+        run(Command::new(&gzip).arg("-t").arg(&file));
+        let tar = Command::new(&gzip).arg("-dc").arg(&file).output().expect("gzip runs").stdout;
+        assert_eq!((info.diff_id, info.tar_size), (Digest::of(&tar), tar.len() as u64));
+        let mut again = Vec::new();
+        let workers = std::num::NonZeroUsize::new(2).expect("not zero");
+        let parallel = layer::plan(&entries, EPOCH).expect("valid").write_with(workers, &mut again).expect("memory");
+        assert!(parallel == info && again == stream);
+    }
 }
