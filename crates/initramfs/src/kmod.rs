@@ -24,7 +24,7 @@
 //! assert!(!report.has_errors());
 //! let (index, _) = Index::plan(&modules, &Search::parse("extras built-in"));
 //! let index = index.expect("no cycle");
-//! assert_eq!(index.text("modules.dep"), Some("extras/r8125.ko: kernel/realtek.ko\nkernel/realtek.ko:\n"));
+//! assert_eq!(index.text("modules.dep"), Some("kernel/realtek.ko:\nextras/r8125.ko: kernel/realtek.ko\n"));
 //!
 //! let expect = Expect { release: release.to_owned(), signatures: Signatures::Enforced, ..Expect::default() };
 //! let report = initramfs::kmod::check(&modules, &expect);

@@ -93,6 +93,21 @@ pub fn reference() -> Option<PathBuf> {
     Some(target)
 }
 
+/// The unpacked kernel package of a distribution, with `boot/vmlinuz-…` and `lib/modules/…`: the folder that
+/// `TALOS_RK_MODULES` names.
+///
+/// # Panics
+/// When it is absent, `TALOS_RK_REQUIRE=1` and `CI_SHARED` is not `absent`.
+pub fn kernel_package() -> Option<PathBuf> {
+    let folder = std::env::var_os("TALOS_RK_MODULES").map(PathBuf::from).filter(|folder| folder.is_dir());
+    if folder.is_none() {
+        let outsider = std::env::var_os("CI_SHARED").is_some_and(|value| value == "absent");
+        assert!(!required() || outsider, "TALOS_RK_MODULES names no folder; .ci/run fetches the package");
+        skipped("no unpacked kernel package (TALOS_RK_MODULES)");
+    }
+    folder
+}
+
 /// Runs a program and returns what it printed on standard output.
 ///
 /// # Panics
