@@ -47,10 +47,12 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Build overlay image, raw disk image, checksums and build record, then verify them
+    /// Build overlay image, raw disk image, installer image, checksums and build record, then verify them
     Image(ImageArgs),
     /// Build the overlay image alone
     Overlay(ImageArgs),
+    /// Build the installer image alone: what `talosctl upgrade` runs on the node
+    Installer(ImageArgs),
     /// List the boards, or show one with its layout drawn to scale
     Boards(BoardsArgs),
     /// Ask every origin what its bytes are, show what changed, write boards/sources.lock; never moves a digest unasked
@@ -103,9 +105,12 @@ pub(crate) struct ImageArgs {
     /// Format of the raw image: raw, raw.xz, raw.zst, raw.gz; repeatable [default: raw.xz]
     #[arg(long = "format", value_name = "FORMAT")]
     pub(crate) formats: Vec<Format>,
-    /// Where kernel, initramfs and boot programs come from: dir:DIR with usr/install/arm64/…
+    /// Where kernel, initramfs and boot programs come from: a reference, oci:DIR, oci-archive:FILE, docker-archive:FILE, or dir:DIR with usr/install/arm64/…
     #[arg(long, value_name = "BASE")]
     pub(crate) base: Option<String>,
+    /// What the installer image stands on, in the forms of --base [default: ghcr.io/siderolabs/installer-base of the release]
+    #[arg(long, value_name = "BASE")]
+    pub(crate) installer_base: Option<String>,
     /// Replace one input by a local file; repeatable
     #[arg(long = "source", value_name = "NAME=PATH", value_parser = pair)]
     pub(crate) sources: Vec<(String, String)>,
@@ -376,6 +381,7 @@ impl ImageArgs {
             }
         }
         request.base.clone_from(&self.base);
+        request.installer_base.clone_from(&self.installer_base);
         for (name, path) in &self.sources {
             if request.sources.insert(name.clone(), PathBuf::from(path)).is_some() {
                 return Err(Error::usage(format!("--source {name} is given twice")));

@@ -5,7 +5,7 @@ use dtbtool::{
     WriteOptions,
     model::{DeviceTree, Node, Property},
 };
-use imgcore::Digest;
+use imgcore::{Blob, Digest, Epoch};
 
 /// What every executable byte of the demo says.
 const WORDS: &str = "This is talos-rk's demo board. It shows the whole job and boots nothing.\n";
@@ -26,6 +26,7 @@ pub(crate) fn files() -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
             "base/usr/install/arm64/systemd-boot.efi",
             efi_program(&[(".text", &text(3000)), (".sdmagic", b"#### LoaderInfo: demo ####\0")]),
         ),
+        ("installer-base.tar", installer_base().map_err(|error| fault(&error))?),
         (
             "base/usr/install/arm64/systemd-stub.efi",
             efi_program(&[
@@ -168,6 +169,23 @@ fn initramfs() -> Vec<u8> {
         bytes.resize(bytes.len().next_multiple_of(4), 0);
     }
     bytes
+}
+
+/// An image that runs a program of Talos' installer's name, as the base of the demo's installer image.
+fn installer_base() -> Result<Vec<u8>, ocipack::Error> {
+    let program = Blob::from_bytes("installer", format!("#!/bin/sh\necho '{}'\n", WORDS.trim_end()).into_bytes());
+    let layer = ocipack::layer::build(&[ocipack::Entry::file("usr/bin/installer", 0o755, program)], Epoch(0))?;
+    let mut image = ocipack::Image::new(ocipack::Platform::new("linux", "arm64"), vec![layer], Epoch(0));
+    image.config.entrypoint = vec!["/usr/bin/installer".to_owned()];
+    image.config.env = vec!["PATH=/usr/bin".to_owned()];
+    let options = ocipack::archive::Options {
+        tag: "demo".to_owned(),
+        shape: ocipack::archive::Shape::Manifests,
+        ..ocipack::archive::Options::default()
+    };
+    let mut bytes = Vec::new();
+    ocipack::archive::plan(&[image], &options)?.write_to(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A PE32+ EFI application for AArch64 whose sections hold data and whose entry point nobody should call.

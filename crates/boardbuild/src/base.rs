@@ -10,11 +10,11 @@
 use std::{collections::BTreeMap, path::Path};
 
 use imgcore::{Finding, Severity};
-use ocipack::Platform;
+use ocipack::{Platform, read::Limits};
 
 use crate::{
     error::{Error, Exit, Result},
-    image::{self, Place, Taken},
+    image::{self, Opened, Place, Resolved, Taken},
     inputs::{Input, Resolver},
 };
 
@@ -135,19 +135,34 @@ impl Resolver<'_> {
         paths: &[&str],
     ) -> Result<(String, Vec<Taken>)> {
         let context = self.context;
-        let resolved = image::resolve(context, reference, platform, &self.lock, self.request.locked)?;
-        let known = self.lock.find_image(reference, &platform.to_string());
-        let limits = image::limits(known.and_then(|known| known.unpacked));
+        let (resolved, limits) = self.resolve_image(reference, platform)?;
         let open = || image::open_reference(context, reference, &resolved, platform, &limits);
         let identity = image::reference_identity(&resolved);
         let taken = image::files(context, &identity, platform, paths, open)?;
+        Ok((self.learn_image(reference, resolved), taken))
+    }
+
+    /// An image in a registry, opened, and what to call it in a record; what its tag means is kept for the lock.
+    pub(crate) fn open_image(&mut self, reference: &str, platform: &Platform) -> Result<(String, Opened)> {
+        let (resolved, limits) = self.resolve_image(reference, platform)?;
+        let opened = image::open_reference(self.context, reference, &resolved, platform, &limits)?;
+        Ok((self.learn_image(reference, resolved), opened))
+    }
+
+    fn resolve_image(&self, reference: &str, platform: &Platform) -> Result<(Resolved, Limits)> {
+        let resolved = image::resolve(self.context, reference, platform, &self.lock, self.request.locked)?;
+        let known = self.lock.find_image(reference, &platform.to_string());
+        Ok((resolved, image::limits(known.and_then(|known| known.unpacked))))
+    }
+
+    fn learn_image(&mut self, reference: &str, resolved: Resolved) -> String {
         let pinned = reference.contains('@');
         let name = if pinned { reference.to_owned() } else { format!("{reference}@{}", resolved.digest) };
         if let Some(learned) = resolved.learned {
             self.lock.set_image(learned);
             self.learned = true;
         }
-        Ok((name, taken))
+        name
     }
 }
 

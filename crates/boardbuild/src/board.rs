@@ -65,6 +65,9 @@ pub struct Board {
     /// Where kernel, initramfs and boot programs come from unless `--base` says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// What the installer image stands on unless `--installer-base` says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installer_base: Option<String>,
     /// The scenario that is built unless `--boot` says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_boot: Option<String>,
@@ -248,6 +251,7 @@ struct BoardToml {
     revisions: Vec<Spanned<Revision>>,
     notice: Option<String>,
     base: Option<String>,
+    installer_base: Option<String>,
     default_boot: Option<Spanned<String>>,
     dtb: Option<Spanned<Dtb>>,
     #[serde(default)]
@@ -431,6 +435,7 @@ impl Board {
             revisions: toml.revisions.into_iter().map(Spanned::into_inner).collect(),
             notice: toml.notice,
             base: toml.base,
+            installer_base: toml.installer_base,
             default_boot: toml.default_boot.map(Spanned::into_inner),
             dtb: toml.dtb.map(Spanned::into_inner),
             boot: toml.boot,

@@ -1,6 +1,6 @@
 //! The image as a plan: everything decided, nothing written.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use imgcore::{Blob, Digest, Epoch, Finding, Layout, ReadAt, Report, SectorSize, Sectors};
 use rawimg::{Content, Extents, fat, gpt};
@@ -116,11 +116,16 @@ pub enum Place {
         path: String,
         /// Its name.
         section: String,
+        /// The bytes of the section that it is, first and behind the last; all of them without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        range: Option<(u64, u64)>,
     },
     /// The sections of the stub are those of the unified kernel image.
     Stub,
     /// The file `spi.bin`.
     Spi,
+    /// A layer of the installer image.
+    Installer,
     /// Part of a device tree on the ESP.
     Tree {
         /// Its path.
@@ -141,6 +146,10 @@ pub(crate) struct Plan {
     pub layout: Layout,
     /// The image.
     pub disk: Extents,
+    /// The unified kernel image.
+    pub uki: Blob,
+    /// systemd-boot.
+    pub sd_boot: Blob,
     /// Inputs with the SHA-256 of the bytes in the image and where those are.
     pub inputs: Vec<(Input, Digest, Place)>,
     /// SHA-256 over what the image is made of and where; the same in every version of the compressors.
@@ -225,6 +234,7 @@ impl Plan {
         };
         let uki = boot::uki(target.release, &target.version, &assets, &command_line, *epoch)
             .map_err(|error| refuse(&error))?;
+        let uki_blob = Blob::new("unified kernel image", Arc::new(uki.clone()), None);
         let extra: Vec<(String, Blob)> = front.dtb.iter().map(|tree| (tree.path.clone(), tree.blob.clone())).collect();
         let tree = boot::esp(target.release, &target.version, uki, sd_boot.blob.clone(), &extra)
             .map_err(|error| refuse(&error))?;
@@ -256,6 +266,8 @@ impl Plan {
             kernel_release,
             layout,
             disk,
+            uki: uki_blob,
+            sd_boot: sd_boot.blob.clone(),
             inputs,
             digest,
             report,
@@ -382,7 +394,7 @@ fn place_inputs(target: &Target, front: &Front, base: &BTreeMap<&'static str, In
         inputs.push((input.clone(), input.sha256, Place::Spi));
     }
     for (role, input) in base {
-        let section = |name: &str| Place::Uki { path: uki.clone(), section: name.to_owned() };
+        let section = |name: &str| Place::Uki { path: uki.clone(), section: name.to_owned(), range: None };
         let place = match *role {
             "kernel" => section(".linux"),
             "initramfs" => section(".initrd"),

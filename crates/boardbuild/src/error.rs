@@ -109,6 +109,13 @@ impl Error {
         &self.report
     }
 
+    /// Puts the finding that says what follows from the others behind them.
+    #[must_use]
+    pub(crate) fn with_finding(mut self, finding: Finding) -> Self {
+        self.report.push(finding);
+        self
+    }
+
     /// Puts findings made before the error in front of it.
     #[must_use]
     pub fn after(mut self, earlier: Report) -> Self {

@@ -1,7 +1,7 @@
 //! What an installer image stands on: `--installer-base`, the board's own, or the release's `installer-base` image.
 
 use imgcore::{Digest, Finding};
-use ocipack::{LayerInfo, Platform, read};
+use ocipack::{Platform, read};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -25,7 +25,10 @@ pub(crate) struct InstallerBase {
 
 impl std::fmt::Debug for InstallerBase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("InstallerBase").field("origin", &self.origin).field("digest", &self.digest).finish_non_exhaustive()
+        f.debug_struct("InstallerBase")
+            .field("origin", &self.origin)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,7 +55,9 @@ impl Resolver<'_> {
         };
         let Some(place) = named else {
             let reference = format!("ghcr.io/siderolabs/installer-base:{talos}");
-            let opened = self.ask_once(&reference, arch).and_then(|()| self.open_base(&Place::Reference(reference.clone()), arch));
+            let opened = self
+                .ask_once(&reference, arch)
+                .and_then(|()| self.open_base(&Place::Reference(reference.clone()), arch));
             return match opened {
                 Ok(base) => Ok(Found::Base(Box::new(base))),
                 Err(error) if absent(&error) => Ok(Found::None(format!("{reference} {}", reason(&error)))),
@@ -79,7 +84,8 @@ impl Resolver<'_> {
         let context = self.context;
         let (origin, opened) = match place {
             Place::Folder(folder) => {
-                let message = format!("--installer-base: {place}: an installer image stands on an image, not on a folder");
+                let message =
+                    format!("--installer-base: {place}: an installer image stands on an image, not on a folder");
                 let help = format!("name an image, an archive or a layout: oci:{}, if that is one", folder.display());
                 return Err(Error::usage(message).or_help(&help));
             }
@@ -122,49 +128,39 @@ struct Sound {
 }
 
 impl InstallerBase {
-    /// The configuration as received.
-    pub(crate) fn config(&self) -> Option<&[u8]> {
-        self.opened.view.config.as_ref().map(|config| config.bytes.as_slice())
-    }
-
-    /// The layers, the lowest first, each read to its end once for every base: digests, tar, `diff_id`, paths.
+    /// The image with all its layers. Each base is read to its end once: digests, tar, `diff_id`, paths.
     ///
     /// # Errors
     /// A layer that is missing, damaged or hostile; no program behind the entry point.
-    pub(crate) fn layers(&self, context: &Context<'_>) -> Result<Vec<ocipack::Layer>> {
-        let mut views = Vec::new();
+    pub(crate) fn image(&self, context: &Context<'_>) -> Result<ocipack::Base> {
+        let mut layers = Vec::new();
         for index in 0..self.opened.view.layers.len() {
-            views.push(self.opened.layer(index, context)?);
+            layers.push(self.opened.layer(index, context)?);
         }
+        let mut view = self.opened.view.clone();
+        view.layers = layers;
+        let base = ocipack::Base::of(&view)
+            .map_err(|error| self.refused(Finding::error("INS002", format!("{}: {error}", self.origin))))?;
         let key = Digest::of(&canonical_json(&("installer-base", self.digest)));
         if context.store.action::<Sound>(ACTION, key).is_none() {
-            let sound = self.check(&views)?;
-            context.store.record(ACTION, key, &sound)?;
+            context.store.record(ACTION, key, &self.check(&view)?)?;
         }
-        let mut layers = Vec::new();
-        for view in views {
-            let (Some(data), Some(diff_id)) = (view.data, view.diff_id) else {
-                return Err(self.refused(Finding::error("INS002", format!("{} has no diff_id", view.digest))));
-            };
-            let info = LayerInfo { digest: view.digest, size: view.size, diff_id, tar_size: 0 };
-            layers.push(ocipack::Layer::new(view.media_type, info, data));
-        }
-        Ok(layers)
+        Ok(base)
     }
 
-    fn check(&self, views: &[read::LayerView]) -> Result<Sound> {
-        let view = read::ImageView { layers: views.to_vec(), ..self.opened.view.clone() };
+    fn check(&self, view: &read::ImageView) -> Result<Sound> {
         let (tree, report) = view.tree();
         if report.has_errors() {
             let finding = Finding::error("INS002", format!("{}: no installer image stands on this one", self.origin))
                 .help("fetch it again, or name another one with --installer-base");
-            return Err(Error::refused(report.into_iter().map(|found| found.of(&self.origin)).collect())
-                .with_finding(finding));
+            let report = report.into_iter().map(|found| found.of(&self.origin)).collect();
+            return Err(Error::refused(report).with_finding(finding));
         }
         let program = view.run.entrypoint.first().or(view.run.cmd.first());
         let there = program.is_some_and(|path| tree.resolve(path).is_ok_and(|(_, node)| node.kind.name() == "file"));
         if !there {
-            let what = program.map_or_else(|| "it runs nothing".to_owned(), |path| format!("it runs {path}, which it does not have"));
+            let what = program
+                .map_or_else(|| "it runs nothing".to_owned(), |path| format!("it runs {path}, which it does not have"));
             return Err(self.refused(Finding::error("INS001", format!("{} is no installer: {what}", self.origin))));
         }
         Ok(Sound { entries: tree.len() })

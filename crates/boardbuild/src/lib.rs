@@ -32,7 +32,9 @@ mod image_source;
 mod incoming;
 mod inputs;
 mod inspect;
+mod installer_base;
 pub mod installer_bin;
+mod installer_image;
 mod installers;
 mod lock;
 mod member;
@@ -58,7 +60,7 @@ mod tree;
 mod verify;
 mod whole;
 
-pub use build::{ARCH, Built, Context, SHA256SUMS, image, overlay};
+pub use build::{ARCH, Built, Context, SHA256SUMS, image, installer, overlay};
 pub use draw::draw;
 pub use error::{Error, Exit, Result};
 pub use fetch::{Expected, UNLOCKED_LIMIT};

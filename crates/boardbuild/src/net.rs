@@ -51,6 +51,8 @@ pub struct Network {
     tell: Option<Tell>,
     net: OnceLock<Net>,
     client: OnceLock<Client>,
+    /// How often something is tried that may fail without harm.
+    tries: Option<u32>,
     /// What registries said of tags.
     said: Mutex<Vec<LockedImage>>,
 }
@@ -73,6 +75,7 @@ impl Network {
             tell: None,
             net: OnceLock::new(),
             client: OnceLock::new(),
+            tries: None,
             said: Mutex::default(),
         }
     }
@@ -89,6 +92,11 @@ impl Network {
     pub fn telling(mut self, tell: impl Fn(&str, Duration) + Send + Sync + 'static) -> Self {
         self.tell = Some(Arc::new(tell));
         self
+    }
+
+    /// The same network for what is only worth one try: it does not wait for a server, and tells nobody.
+    pub(crate) fn hasty(&self) -> Self {
+        Self { cancel: self.cancel.clone(), tries: Some(1), ..Self::new(self.options.clone()) }
     }
 
     /// What it was opened with.

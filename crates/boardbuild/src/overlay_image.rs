@@ -80,6 +80,31 @@ fn spi_path(board: &Board) -> String {
     format!("arm64/u-boot/{}/{}", board.name, crate::spi::SPI_BIN)
 }
 
+fn wrong(overlay: &Overlay, error: &dyn std::fmt::Display) -> Error {
+    Error::new(Exit::Refused, imgcore::Finding::error("BRD003", format!("overlay {}: {error}", overlay.name)))
+}
+
+/// Everything below `artifacts/`.
+///
+/// # Errors
+/// [`Exit::Refused`] for a board that the overlay cannot describe.
+pub(crate) fn artifacts(board: &Board, overlay: &Overlay, front: &Front) -> Result<Vec<Entry>> {
+    let json = describe(board, overlay, front).to_json().map_err(|error| wrong(overlay, &error))?;
+    let json = Blob::from_bytes("overlay.json", json.into_bytes());
+    let mut entries = vec![Entry::file("artifacts/overlay.json", 0o644, json)];
+    for file in &front.boot_files {
+        let path = format!("artifacts/{}", boot_file_path(board, &file.input.name));
+        entries.push(Entry::file(path, 0o644, file.blob.clone()));
+    }
+    if let Some(spi) = &front.spi {
+        entries.push(Entry::file(format!("artifacts/{}", spi_path(board)), 0o644, spi.blob.clone()));
+    }
+    if let Some(tree) = &front.dtb {
+        entries.push(Entry::file(format!("artifacts/arm64/{}", tree.path), 0o644, tree.blob.clone()));
+    }
+    Ok(entries)
+}
+
 /// Plans the archive.
 ///
 /// # Errors
@@ -91,30 +116,11 @@ pub(crate) fn plan(
     installers: &[Installer],
     epoch: Epoch,
 ) -> Result<archive::Archive> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        Error::new(Exit::Refused, imgcore::Finding::error("BRD003", format!("overlay {}: {error}", overlay.name)))
-    };
-    let json = describe(board, overlay, front).to_json().map_err(|error| wrong(&error))?;
     let profile = Profile { bootloader: overlay.bootloader, ..Profile::default() };
-    let profile = profile.to_yaml().map_err(|error| wrong(&error))?;
-    let mut entries = vec![
-        Entry::file("artifacts/overlay.json", 0o644, Blob::from_bytes("overlay.json", json.into_bytes())),
-        Entry::file(
-            format!("profiles/{}.yaml", overlay.name),
-            0o644,
-            Blob::from_bytes("profile", profile.into_bytes()),
-        ),
-    ];
-    for file in &front.boot_files {
-        let path = format!("artifacts/{}", boot_file_path(board, &file.input.name));
-        entries.push(Entry::file(path, 0o644, file.blob.clone()));
-    }
-    if let Some(spi) = &front.spi {
-        entries.push(Entry::file(format!("artifacts/{}", spi_path(board)), 0o644, spi.blob.clone()));
-    }
-    if let Some(tree) = &front.dtb {
-        entries.push(Entry::file(format!("artifacts/arm64/{}", tree.path), 0o644, tree.blob.clone()));
-    }
+    let profile = profile.to_yaml().map_err(|error| wrong(overlay, &error))?;
+    let mut entries = artifacts(board, overlay, front)?;
+    let path = format!("profiles/{}.yaml", overlay.name);
+    entries.push(Entry::file(path, 0o644, Blob::from_bytes("profile", profile.into_bytes())));
     // Both platforms share this layer; the executable alone is in the second.
     let artifacts = layer::build(&entries, epoch).map_err(|error| pack_error(&error))?;
     let mut images = Vec::new();

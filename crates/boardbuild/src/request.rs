@@ -21,6 +21,8 @@ pub struct Request {
     pub formats: Vec<rawimg::sink::Format>,
     /// Where kernel, initramfs and boot programs come from.
     pub base: Option<String>,
+    /// What the installer image stands on.
+    pub installer_base: Option<String>,
     /// Inputs replaced by local files.
     pub sources: BTreeMap<String, PathBuf>,
     /// Size of the finished image in bytes.
@@ -59,6 +61,7 @@ impl Request {
             boot: None,
             formats: Vec::new(),
             base: None,
+            installer_base: None,
             sources: BTreeMap::new(),
             size: None,
             kernel_args: Vec::new(),

@@ -27,6 +27,9 @@ pub const RULES: &[(&str, Severity, &str, bool)] = &[
     ("BRD004", Severity::Error, "no board of this name", false),
     ("BRD005", Severity::Error, "sources.lock or defaults.toml is not valid", false),
     ("BRD010", Severity::Warning, "the board file corrects a fault of the overlay that it was taken from", false),
+    ("INS001", Severity::Error, "the base of an installer image holds no installer program", false),
+    ("INS002", Severity::Error, "nothing can be built on the base of an installer image", false),
+    ("INS003", Severity::Error, "there is no base for an installer image", false),
     ("IOE001", Severity::Error, "reading or writing failed: full disk, permission, medium, network", false),
     ("LAY001", Severity::Error, "something would overwrite the partition table", false),
     ("LAY002", Severity::Error, "something would overwrite a partition", false),
@@ -113,8 +116,8 @@ pub const RULES: &[(&str, Severity, &str, bool)] = &[
 
 /// Library codes whose errors are the board's or the user's to judge: nothing is damaged.
 const ALLOWABLE: &[&str] = &[
-    "EXT007", "EXT008", "DTB080", "DTB081", "DTB082", "DTB087", "DTB088", "FIT050", "FLW001", "FLW008", "FLW014", "FLW015", "FLW017",
-    "FLW018", "IDB012", "IDB019", "IDB024",
+    "EXT007", "EXT008", "DTB080", "DTB081", "DTB082", "DTB087", "DTB088", "FIT050", "FLW001", "FLW008", "FLW014",
+    "FLW015", "FLW017", "FLW018", "IDB012", "IDB019", "IDB024",
 ];
 
 /// What to do about a code.
@@ -125,6 +128,12 @@ pub const CURES: Cures = &[
     ("BRD004", "`boards` lists all; a path to a board file works as well"),
     ("BRD005", "restore the file from version control, or correct the place that is shown"),
     ("BRD010", "nothing, unless the board depends on the fault; `[[corrects]]` in the board file says what and why"),
+    (
+        "INS001",
+        "name an image that runs Talos' installer with --installer-base: ghcr.io/siderolabs/installer-base of the release",
+    ),
+    ("INS002", "fetch the image again, or name another one with --installer-base"),
+    ("INS003", "name one with --installer-base, or leave --offline out"),
     ("IOE001", "make room, mend the permission or the medium, and run the command again: nothing is half-written"),
     (
         "LAY001",

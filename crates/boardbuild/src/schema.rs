@@ -56,7 +56,7 @@ fn build() -> Value {
         "properties": {
             "name": string(), "sha256": digest(), "size": count(), "origin": string(), "licence": string(),
             "written": digest(),
-            "place": { "type": "object", "properties": { "in": { "enum": ["disk", "esp", "uki", "stub", "spi", "tree"] } }, "required": ["in"] },
+            "place": { "type": "object", "properties": { "in": { "enum": ["disk", "esp", "uki", "stub", "spi", "tree", "installer", "extension"] } }, "required": ["in"] },
         },
         "required": ["name", "sha256", "size", "origin", "written", "place"],
         "additionalProperties": false,

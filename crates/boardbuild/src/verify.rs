@@ -278,10 +278,12 @@ impl Examined {
                 self.version = image.text(".osrel").and_then(version_of);
             }
             for input in record.iter().flat_map(|record| &record.inputs) {
-                if let Place::Uki { path: at, section } = &input.place
+                if let Place::Uki { path: at, section, range } = &input.place
                     && at == path
                 {
-                    let digest = image.section(section).map(|found| digest_of(&file, found.content())).transpose()?;
+                    let content = image.section(section).map(uki::SectionInfo::content);
+                    let part = content.and_then(|content| part_of(content, *range));
+                    let digest = part.map(|part| digest_of(&file, part)).transpose()?;
                     compare(input, digest, &format!("section {section} of {path}"), report);
                 }
             }
@@ -295,7 +297,7 @@ impl Examined {
                     };
                     compare(input, digest, &format!("{path} on the ESP"), report);
                 }
-                Place::Uki { path, section } if !images.contains(path) => {
+                Place::Uki { path, section, .. } if !images.contains(path) => {
                     compare(input, None, &format!("section {section} of {path}"), report);
                 }
                 _ => {}
@@ -313,6 +315,13 @@ fn is_uki(path: &str) -> bool {
 fn version_of(os_release: &str) -> Option<String> {
     let line = os_release.lines().find_map(|line| line.strip_prefix("VERSION_ID="))?;
     Some(line.trim_matches('"').to_owned())
+}
+
+/// A part of a range, if it lies inside.
+fn part_of(whole: Range<u64>, part: Option<(u64, u64)>) -> Option<Range<u64>> {
+    let Some((start, end)) = part else { return Some(whole) };
+    let part = whole.start.checked_add(start)?..whole.start.checked_add(end)?;
+    (part.start <= part.end && part.end <= whole.end).then_some(part)
 }
 
 fn digest_of(file: &dyn ReadAt, range: Range<u64>) -> Result<Digest> {

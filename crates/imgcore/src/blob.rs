@@ -146,6 +146,17 @@ impl Blob {
         Self::new(label, Arc::new(bytes), Some(digest))
     }
 
+    /// Several pieces as one, in their order. Its digest is not known.
+    pub fn joined(label: impl Into<Arc<str>>, parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut end = 0_u64;
+        let parts = parts.into_iter().map(|part| {
+            end = end.saturating_add(part.size);
+            (end, part)
+        });
+        let parts: Vec<_> = parts.collect();
+        Self::new(label, Arc::new(Joined(parts)), None)
+    }
+
     /// What the user calls this data: a role or a file name.
     pub fn label(&self) -> &str {
         &self.label
@@ -230,6 +241,21 @@ impl ReadAt for Blob {
     }
 }
 
+/// Pieces one behind the other, each with the byte after its last.
+struct Joined(Vec<(u64, Blob)>);
+
+impl ReadAt for Joined {
+    fn size(&self) -> u64 {
+        self.0.last().map_or(0, |(end, _)| *end)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let first = self.0.partition_point(|(end, _)| *end <= offset);
+        let Some((end, part)) = self.0.get(first) else { return Ok(0) };
+        part.read_at(offset.saturating_sub(end.saturating_sub(part.size)), buffer)
+    }
+}
+
 impl fmt::Debug for Blob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Blob({}, {} bytes", self.label, self.size)?;
@@ -245,6 +271,17 @@ mod tests {
     use std::io::{Read as _, Seek as _};
 
     use super::*;
+
+    #[test]
+    fn joined_pieces_read_as_one() {
+        let part = |text: &str| Blob::from_bytes("part", text);
+        let whole = Blob::joined("whole", [part("ab"), part(""), part("cde").slice(1..3), part("f")]);
+        assert_eq!(whole.read_all(9).unwrap(), b"abdef");
+        assert_eq!(whole.slice(1..4).read_all(9).unwrap(), b"bde");
+        assert_eq!(whole.compute_digest().unwrap(), Digest::of(b"abdef"));
+        assert_eq!(whole.read_at(5, &mut [0; 4]).unwrap(), 0);
+        assert_eq!(Blob::joined("none", []).size(), 0);
+    }
 
     #[test]
     fn slices_stay_inside_and_nest() {

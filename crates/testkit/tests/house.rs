@@ -49,7 +49,7 @@ fn dependencies_point_down() {
         ("talosimg", &["imgcore", "initramfs", "rawimg"]),
         ("overlay-installer", &["imgcore", "rawimg", "talosimg"]),
         ("boardbuild", &["imgcore", "initramfs", "dtbtool", "rkboot", "rawimg", "ocipack", "talosimg", "transfer"]),
-        ("xtask", &["imgcore", "dtbtool", "rkboot", "rawimg", "boardbuild"]),
+        ("xtask", &["imgcore", "dtbtool", "ocipack", "rkboot", "rawimg", "boardbuild"]),
         ("testkit", &[]),
     ]);
     for (name, uses) in edges() {

@@ -1,4 +1,4 @@
-//! `image` and `overlay`.
+//! `image`, `overlay` and `installer`.
 
 use std::fmt::Write as _;
 
@@ -15,9 +15,9 @@ use crate::{
 pub(crate) fn image(args: &ImageArgs, global: &Global) -> Result<Outcome, Error> {
     let request = args.request()?;
     let built = with_context(global, |context| boardbuild::image(&request, context))?;
-    if built.record.as_ref().is_some_and(|record| record.installer.is_none()) && !built.up_to_date && !global.json {
+    if let Some(why) = built.skipped.as_ref().filter(|_| !global.json) {
         use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), "no installer image: this version does not write it");
+        let _ = writeln!(std::io::stderr(), "no installer image: {why}; --installer-base names another");
     }
     Ok(outcome(&built, args, global))
 }
@@ -26,6 +26,13 @@ pub(crate) fn image(args: &ImageArgs, global: &Global) -> Result<Outcome, Error>
 pub(crate) fn overlay(args: &ImageArgs, global: &Global) -> Result<Outcome, Error> {
     let request = args.request()?;
     let built = with_context(global, |context| boardbuild::overlay(&request, context))?;
+    Ok(outcome(&built, args, global))
+}
+
+/// Builds the installer image alone.
+pub(crate) fn installer(args: &ImageArgs, global: &Global) -> Result<Outcome, Error> {
+    let request = args.request()?;
+    let built = with_context(global, |context| boardbuild::installer(&request, context))?;
     Ok(outcome(&built, args, global))
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn dispatch(command: Command) -> (&'static str, Run) {
     match command {
         Command::Image(args) => ("image", Box::new(move |global| image::image(&args, global))),
         Command::Overlay(args) => ("overlay", Box::new(move |global| image::overlay(&args, global))),
+        Command::Installer(args) => ("installer", Box::new(move |global| image::installer(&args, global))),
         Command::Boards(args) => ("boards", Box::new(move |_| boards::run(args))),
         Command::Lock(args) => ("lock", Box::new(move |global| lock::run(&args, global))),
         Command::Verify(args) => ("verify", Box::new(move |global| verify::run(&args, global))),

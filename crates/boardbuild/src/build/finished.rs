@@ -1,13 +1,32 @@
+//! What was built before, and whether it is still good.
+
+use std::path::{Path, PathBuf};
+
+use imgcore::{Digest, Finding, Severity};
+use serde::{Deserialize, Serialize};
+
+use super::{Built, start::Start};
+use crate::{
+    error::{Error, Result},
+    files::Stamp,
+    record::{OutputRecord, Record},
+    rules,
+    store::{Store, canonical_json},
+};
+
 /// Identity of the running program: its version, and its file, so that a program that was built anew does its work anew.
 pub(crate) fn program() -> serde_json::Value {
     let file = std::env::current_exe().and_then(|path| Stamp::of(&path)).ok();
     serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "file": file })
 }
 
+/// What a build left.
 #[derive(Serialize, Deserialize)]
-struct Done {
+pub(super) struct Done {
     outputs: Vec<(OutputRecord, Stamp)>,
     record: Option<Record>,
+    #[serde(default)]
+    skipped: Option<String>,
     drawing: String,
     findings: Vec<SavedFinding>,
 }
@@ -45,15 +64,15 @@ impl SavedFinding {
 }
 
 /// Records of finished work: one for each key and folder, and for each folder the key of what it holds.
-struct Finished<'a> {
+pub(super) struct Finished<'a> {
     store: &'a Store,
     action: String,
     key: serde_json::Value,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 impl<'a> Finished<'a> {
-    fn new(store: &'a Store, action: &str, key: serde_json::Value, folder: &Path) -> Result<Self> {
+    pub(super) fn new(store: &'a Store, action: &str, key: serde_json::Value, folder: &Path) -> Result<Self> {
         let folder = std::path::absolute(folder).map_err(|error| Error::io(folder, &error))?;
         Ok(Self { store, action: format!("{action}-{}", env!("CARGO_PKG_VERSION")), key, folder })
     }
@@ -72,7 +91,7 @@ impl<'a> Finished<'a> {
     }
 
     /// The earlier work, if it is still good, and what changed if not.
-    fn look(&self) -> (Option<Done>, Vec<String>) {
+    pub(super) fn look(&self) -> (Option<Done>, Vec<String>) {
         let name = self.action.split('-').next().unwrap_or_default();
         if let Some(done) = self.store.action::<Done>(&self.action, self.digest()) {
             for (output, stamp) in &done.outputs {
@@ -91,7 +110,7 @@ impl<'a> Finished<'a> {
         (None, changed.into_iter().map(|what| format!("{name}: miss: {what} changed")).collect())
     }
 
-    fn remember(&self, built: &Built) -> Result<()> {
+    pub(super) fn remember(&self, built: &Built) -> Result<()> {
         let mut outputs = Vec::new();
         for output in &built.outputs {
             let path = self.folder.join(&output.name);
@@ -103,6 +122,7 @@ impl<'a> Finished<'a> {
         let done = Done {
             outputs,
             record: built.record.clone(),
+            skipped: built.skipped.clone(),
             drawing: built.drawing.clone(),
             findings: built.report.iter().map(SavedFinding::of).collect(),
         };
@@ -128,12 +148,13 @@ fn differences(path: &str, old: &serde_json::Value, new: &serde_json::Value, fou
 }
 
 impl Done {
-    fn into_built(self, start: &Start, folder: PathBuf, explain: Vec<String>) -> Built {
+    pub(super) fn into_built(self, start: &Start, folder: PathBuf, explain: Vec<String>) -> Built {
         Built {
             report: self.findings.into_iter().filter_map(SavedFinding::restore).collect(),
             folder,
             outputs: self.outputs.into_iter().map(|(output, _)| output).collect(),
             record: self.record,
+            skipped: self.skipped,
             drawing: self.drawing,
             notice: start.board.notice.clone(),
             explain,
@@ -141,4 +162,3 @@ impl Done {
         }
     }
 }
-

@@ -1,14 +1,52 @@
+//! What a build starts from: the board, its inputs, what the user decided.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use imgcore::{Digest, Epoch, Report};
+use rawimg::sink::Format;
+
+use super::{ARCH, Context, finished::program};
+use crate::{
+    allow::Allowed,
+    board::{self, Board, Scenario},
+    body::Target,
+    error::{Error, Result},
+    front::Front,
+    inputs::{Input, Resolver, join, keep_lock},
+    installer_base::{Found, InstallerBase},
+    installers,
+    lock::{Defaults, Lock},
+    overlay_image::Installer,
+    record,
+    request::Request,
+    store::Store,
+};
+
+/// What a command needs beside the files of the board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// Nothing.
+    Overlay,
+    /// The Talos files, and the base of an installer image if it is at hand.
+    Image,
+    /// The Talos files, and the base of an installer image.
+    Installer,
+}
+
 /// Everything a build starts from.
-struct Start {
-    board: Board,
-    allowed: Allowed,
-    epoch: Epoch,
-    defaults: Defaults,
-    lock: Option<(PathBuf, Lock)>,
-    board_inputs: BTreeMap<String, Input>,
-    base: BTreeMap<&'static str, Input>,
-    installers: Vec<Installer>,
-    report: Report,
+pub(super) struct Start {
+    pub(super) board: Board,
+    pub(super) allowed: Allowed,
+    pub(super) epoch: Epoch,
+    pub(super) defaults: Defaults,
+    pub(super) lock: Option<(PathBuf, Lock)>,
+    pub(super) board_inputs: BTreeMap<String, Input>,
+    pub(super) base: BTreeMap<&'static str, Input>,
+    pub(super) installers: Vec<Installer>,
+    pub(super) installer_base: Option<InstallerBase>,
+    /// Why there is no base of an installer image.
+    pub(super) skipped: Option<String>,
+    pub(super) report: Report,
 }
 
 impl Start {
@@ -17,13 +55,13 @@ impl Start {
     }
 
     /// Reads and checks the board's files.
-    fn front(&self, request: &Request) -> Result<Front> {
+    pub(super) fn front(&self, request: &Request) -> Result<Front> {
         let option = self.board.spi.as_ref().and_then(|spi| request.options.get(&spi.option));
         let spi_boot = option.is_some_and(|value| value == "true");
         Front::read(&self.board, self.scenario(request)?, &self.board_inputs, spi_boot)
     }
 
-    fn gather(request: &Request, context: &Context<'_>, with_base: bool) -> Result<Self> {
+    pub(super) fn gather(request: &Request, context: &Context<'_>, needs: Needs) -> Result<Self> {
         let board = board::find(&context.home.boards, &request.board)?;
         let defaults = Defaults::read(&context.home.boards)?;
         let allowed = Allowed::new(&request.allow)?;
@@ -38,27 +76,57 @@ impl Start {
         let scenario = board.scenario(request.boot.as_deref())?;
         let mut resolver = Resolver::new(&board, request, context, lock)?;
         let board_inputs = resolver.board_inputs(scenario.map(|(_, scenario)| scenario));
-        let base = if with_base { resolver.base_inputs(ARCH, target.version.as_str()) } else { Ok(BTreeMap::new()) };
+        let base = match needs {
+            Needs::Overlay => Ok(BTreeMap::new()),
+            Needs::Image | Needs::Installer => resolver.base_inputs(ARCH, target.version.as_str()),
+        };
         let (board_inputs, base) = match (board_inputs, base) {
             (Ok(board_inputs), Ok(base)) => (board_inputs, base),
             // Everything that is missing is named at once.
             (Err(first), Err(second)) if first.exit() == second.exit() => return Err(join(Some(first), second)),
             (Err(error), _) | (_, Err(error)) => return Err(error),
         };
+        let (installer_base, skipped) = match needs {
+            Needs::Overlay => (None, None),
+            Needs::Image | Needs::Installer => match resolver.installer_base(ARCH, target.version.as_str())? {
+                Found::Base(base) => (Some(*base), None),
+                Found::None(why) => (None, Some(why)),
+            },
+        };
         let lock = resolver.into_lock().map(|lock| (board.folder.clone(), lock));
         let (installers, report) =
             if board.overlay.is_some() { installers::find(request, context)? } else { (Vec::new(), Report::new()) };
-        Ok(Self { board, allowed, epoch, defaults, lock, board_inputs, base, installers, report })
+        let lacking = installer_base.is_some()
+            && board.overlay.is_some()
+            && !installers.iter().any(|installer| installer.arch == ARCH);
+        let (installer_base, skipped) = if lacking {
+            (None, Some(format!("there is no overlay installer for {ARCH} to put into it")))
+        } else {
+            (installer_base, skipped)
+        };
+        Ok(Self {
+            board,
+            allowed,
+            epoch,
+            defaults,
+            lock,
+            board_inputs,
+            base,
+            installers,
+            installer_base,
+            skipped,
+            report,
+        })
     }
 
     /// Adds what was learned of this board's inputs to its lock file, as that is at this moment.
-    fn keep_lock(&self, store: &Store) -> Result<()> {
+    pub(super) fn keep_lock(&self, store: &Store) -> Result<()> {
         let Some((folder, learned)) = &self.lock else { return Ok(()) };
         keep_lock(folder, &self.board.name, learned, store)
     }
 
     /// The parameters and input digests that decide every output.
-    fn key(&self, request: &Request, action: &str) -> Result<serde_json::Value> {
+    pub(super) fn key(&self, request: &Request, action: &str) -> Result<serde_json::Value> {
         let digests = |inputs: &mut dyn Iterator<Item = &Input>| {
             inputs.map(|input| (input.name.clone(), input.sha256)).collect::<BTreeMap<_, _>>()
         };
@@ -83,6 +151,7 @@ impl Start {
             "base": digests(&mut self.base.values()),
             "origins": origins,
             "installers": installers,
+            "installerBase": self.installer_base.as_ref().map(|base| (base.digest, &base.origin)),
             "parameters": {
                 "talos": request.talos.as_deref().unwrap_or(&self.defaults.talos),
                 "bootloader": request.bootloader,
@@ -99,7 +168,7 @@ impl Start {
         }))
     }
 
-    fn formats(&self, request: &Request) -> Result<Vec<Format>> {
+    pub(super) fn formats(&self, request: &Request) -> Result<Vec<Format>> {
         if !request.formats.is_empty() {
             return Ok(request.formats.clone());
         }
@@ -149,4 +218,3 @@ fn check_options(request: &Request, board: &Board) -> Result<()> {
     }
     Ok(())
 }
-

@@ -1,4 +1,27 @@
-fn write_spi(image: &SpiImage, outputs: &mut Outputs) -> Result<OutputRecord> {
+//! The outputs, one by one.
+
+use std::{io::Write as _, path::Path, sync::Arc};
+
+use imgcore::{Digest, Finding};
+use rawimg::sink::{self, Format};
+use serde::{Deserialize, Serialize};
+
+use super::{ARCH, Context, start::Start};
+use crate::{
+    board,
+    body::Plan,
+    error::{Error, Exit, Result},
+    files::{FileSource, Outputs},
+    front::Front,
+    installer_base::InstallerBase,
+    installer_image::{self, INSTALLER_TAR},
+    overlay_image::{self, OVERLAY_TAR},
+    record::OutputRecord,
+    request::Request,
+    spi::{SPI_BIN, SpiImage},
+};
+
+pub(super) fn spi(image: &SpiImage, outputs: &mut Outputs) -> Result<OutputRecord> {
     let sha256 = outputs.write(SPI_BIN, &image.bytes)?;
     Ok(OutputRecord { name: SPI_BIN.to_owned(), sha256, size: image.bytes.len() as u64 })
 }
@@ -9,7 +32,7 @@ struct Packed {
     size: u64,
 }
 
-fn write_overlay(
+pub(super) fn overlay(
     overlay: &board::Overlay,
     start: &Start,
     front: &Front,
@@ -46,6 +69,54 @@ fn write_overlay(
     Ok((OutputRecord { name: name.to_owned(), sha256, size }, format!("{name}: miss: packed")))
 }
 
+/// Writes the installer image and reads it again.
+pub(super) fn installer(
+    base: &InstallerBase,
+    contents: &installer_image::Contents<'_>,
+    context: &Context<'_>,
+    outputs: &mut Outputs,
+) -> Result<(OutputRecord, String)> {
+    let plan = contents.plan(base.image(context)?, context)?;
+    let path = outputs.folder().join(INSTALLER_TAR);
+    let mut file = outputs.temporary()?;
+    let task = format!("writing {INSTALLER_TAR}");
+    context.progress.start(&task, Some(plan.archive.size()));
+    let mut out = Watched { out: std::io::BufWriter::with_capacity(1 << 17, file.as_file_mut()), task: &task, context };
+    let written = plan.archive.write_to(&mut out).map_err(|error| {
+        if context.progress.cancelled() { Error::cancelled() } else { installer_image::failed(&error) }
+    })?;
+    out.flush().map_err(|error| Error::io(&path, &error))?;
+    drop(out);
+    context.progress.finish(&task);
+    let source: Arc<dyn imgcore::ReadAt> = Arc::new(FileSource::open(file.path())?);
+    installer_image::check(source, contents, &plan)?;
+    outputs.finish(file, INSTALLER_TAR)?;
+    let output = OutputRecord { name: INSTALLER_TAR.to_owned(), sha256: written.digest, size: written.size };
+    Ok((output, format!("{INSTALLER_TAR}: {}", plan.how)))
+}
+
+/// A file that tells how far it is, and stops when the user does.
+struct Watched<'a, W> {
+    out: W,
+    task: &'a str,
+    context: &'a Context<'a>,
+}
+
+impl<W: std::io::Write> std::io::Write for Watched<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.context.progress.cancelled() {
+            return Err(std::io::Error::other("cancelled"));
+        }
+        let count = self.out.write(bytes)?;
+        self.context.progress.advance(self.task, count as u64);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
 /// Reads a written overlay archive again, to the last file of its last layer.
 fn check_overlay(file: &tempfile::NamedTempFile, sha256: Digest) -> Result<()> {
     let source: Arc<dyn imgcore::ReadAt> = Arc::new(FileSource::open(file.path())?);
@@ -65,7 +136,7 @@ fn image_name(format: Format) -> String {
     format!("metal-{ARCH}.{}", format.name())
 }
 
-fn write_image(
+pub(super) fn image(
     plan: &Plan,
     format: Format,
     request: &Request,
@@ -121,4 +192,3 @@ fn sink_error(path: &Path, error: &rawimg::Error) -> Error {
         None => Error::new(Exit::Io, Finding::error("IOE001", format!("{}: {error}", path.display()))),
     }
 }
-

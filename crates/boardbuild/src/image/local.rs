@@ -118,7 +118,7 @@ fn plain(path: &Path, name: &str, context: &Context<'_>) -> Result<(Arc<dyn Read
     Ok((Arc::new(FileSource::open(&file)?), Some(file)))
 }
 
-fn compressed(blob: &Blob) -> io::Result<bool> {
+pub(crate) fn compressed(blob: &Blob) -> io::Result<bool> {
     let mut magic = [0; 6];
     let count = blob.read_at(0, &mut magic)?;
     Ok(matches!(

@@ -23,7 +23,7 @@ use ocipack::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    local::{identity, open as open_local},
+    local::{compressed, identity, open as open_local},
     place::Place,
     registry::{Resolved, ask as ask_reference, open as open_reference, resolve},
 };

@@ -36,7 +36,7 @@ impl fmt::Display for Place {
 }
 
 /// The forms in words, for messages.
-pub(crate) const FORMS: &str = "write --base dir:DIR, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG] or a reference like \
+pub(crate) const FORMS: &str = "write dir:DIR, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG] or a reference like \
      ghcr.io/siderolabs/imager:v1.13.9";
 
 impl Place {

@@ -84,7 +84,9 @@ impl Network {
             ..transfer::EngineOptions::default()
         });
         let engine = engine.map_err(|error| failed(&error, "the network"))?;
-        Ok(Net::new(Arc::new(engine), Arc::new(RealPace::new(cancel, tell))))
+        let mut net = Net::new(Arc::new(engine), Arc::new(RealPace::new(cancel, tell)));
+        net.policy.tries = self.tries.unwrap_or(net.policy.tries);
+        Ok(net)
     }
 }
 

@@ -1,0 +1,203 @@
+//! System extensions as inputs: `--extension`, an image or a tar with `manifest.yaml` and `rootfs/`.
+
+use std::{path::Path, sync::Arc};
+
+use imgcore::{Blob, Digest, Finding, Severity};
+use initramfs::{Node, Tree};
+use ocipack::{
+    Platform,
+    read::{self, Compression, ImageView, LayerView, Limits, NodeKind, Options},
+};
+use tempfile::TempPath;
+
+use crate::{
+    build::Context,
+    error::{Error, Result},
+    files::{self, FileSource},
+    image::{self, Opened, Place},
+    inputs::Resolver,
+    member::{self, Want},
+    store::canonical_json,
+};
+
+/// What an extension may unpack to. Everything in it ends up in the memory of a board that has four gigabytes.
+const UNPACKED: u64 = 4 << 30;
+
+/// An extension that is here; what is in it is looked at when it is needed.
+pub(crate) struct ExtensionSource {
+    /// What the user calls it.
+    pub label: String,
+    /// Origin without host paths.
+    pub origin: String,
+    /// SHA-256 of its manifest, of its file where it is one.
+    pub digest: Digest,
+    /// Size of its layers as they are stored, or of its file, in bytes.
+    pub size: u64,
+    contents: Contents,
+}
+
+enum Contents {
+    Image(Box<Opened>),
+    Tar(std::path::PathBuf),
+}
+
+impl std::fmt::Debug for ExtensionSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExtensionSource").field("label", &self.label).field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+/// The files of an extension, and the plain tars that they are read from.
+pub(crate) struct Files {
+    /// Files, folders and links with their attributes.
+    pub tree: Tree,
+    /// What was found on the way.
+    pub report: imgcore::Report,
+    _unpacked: Vec<TempPath>,
+}
+
+impl Resolver<'_> {
+    /// The extensions of the command line, in its order.
+    ///
+    /// # Errors
+    /// As for a base of the Talos files.
+    pub(crate) fn extensions(&mut self, arch: &str) -> Result<Vec<ExtensionSource>> {
+        let request = self.request;
+        request.extensions.iter().map(|text| self.extension(text, arch)).collect()
+    }
+
+    fn extension(&mut self, text: &str, arch: &str) -> Result<ExtensionSource> {
+        let (context, platform) = (self.context, Platform::new("linux", arch));
+        let local = |place: &Path, tag: Option<&str>| -> Result<ExtensionSource> {
+            let opened = image::open_local(place, tag, &platform, &limits(), context)?;
+            let digest = Digest::of(image::identity(place, tag, context)?.as_bytes());
+            Ok(source(text, "local image".to_owned(), digest, opened))
+        };
+        let path = Path::new(text);
+        if path.is_file() {
+            let data = files::open_blob(&shown(path), path, None)?;
+            if read::recognise(Arc::new(data.clone())) {
+                return local(path, None);
+            }
+            let digest = context.store.file_digest(path)?;
+            return Ok(ExtensionSource {
+                label: shown(path),
+                origin: "local file".to_owned(),
+                digest,
+                size: imgcore::ReadAt::size(&data),
+                contents: Contents::Tar(path.to_owned()),
+            });
+        }
+        if [".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst"].iter().any(|ending| text.ends_with(ending)) && !text.contains("archive:") {
+            let finding = Finding::error("SRC001", format!("--extension: no file at this path: {text}"));
+            return Err(Error::new(crate::error::Exit::Input, finding.help(FORMS)));
+        }
+        match Place::parse("--extension", text, None).map_err(|error| error.or_help(FORMS))? {
+            Place::Folder(_) => Err(Error::usage(format!("--extension: {text}: modes and owners of a folder are this machine's"))
+                .or_help("pack it: tar --owner=0 --group=0 -cf extension.tar manifest.yaml rootfs")),
+            Place::Layout { folder: path, tag } | Place::Archive { file: path, tag } => local(&path, tag.as_deref()),
+            Place::Reference(reference) => {
+                let (origin, opened) = self.open_image(&reference, &platform)?;
+                let digest = opened.view.manifest.as_ref().map_or_else(
+                    || Digest::of(&canonical_json(&opened.view.layers.iter().map(|layer| layer.digest).collect::<Vec<_>>())),
+                    |manifest| manifest.digest,
+                );
+                Ok(source(text, origin, digest, opened))
+            }
+        }
+    }
+}
+
+/// The forms in words, for messages.
+const FORMS: &str = "write a reference like ghcr.io/siderolabs/realtek-firmware:20250708, the path of a tar with manifest.yaml and \
+     rootfs/, oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:TAG]";
+
+fn limits() -> Limits {
+    Limits { unpacked: UNPACKED, ..Limits::default() }
+}
+
+fn options() -> Options {
+    Options { portability: Severity::Info, limits: limits(), ..Options::default() }
+}
+
+fn source(label: &str, origin: String, digest: Digest, opened: Opened) -> ExtensionSource {
+    let size = opened.view.layers.iter().fold(0, |sum: u64, layer| sum.saturating_add(layer.size));
+    ExtensionSource { label: label.to_owned(), origin, digest, size, contents: Contents::Image(Box::new(opened)) }
+}
+
+/// What to call a path in a finding: its last name, which holds on any machine.
+fn shown(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+impl ExtensionSource {
+    /// Everything that is in it. Compressed layers are unpacked once into files that are gone when the result is dropped.
+    ///
+    /// # Errors
+    /// An extension that is damaged or hostile, with the entry; the network, the store.
+    pub(crate) fn files(&self, context: &Context<'_>) -> Result<Files> {
+        let mut unpacked = Vec::new();
+        let view = match &self.contents {
+            Contents::Tar(path) => {
+                let data = plain(files::open_blob(&self.label, path, None)?, &self.label, context, &mut unpacked)?;
+                ImageView::of_tar(data, options()).map_err(|finding| refused(&self.label, std::iter::once(finding).collect()))?
+            }
+            Contents::Image(opened) => {
+                let mut layers = Vec::new();
+                for index in 0..opened.view.layers.len() {
+                    let layer = opened.layer(index, context)?;
+                    let Some(data) = layer.data.clone() else { continue };
+                    let data = plain(data, &self.label, context, &mut unpacked)?;
+                    layers.push(LayerView { compression: Compression::None, data: Some(data), ..layer });
+                }
+                let mut view = opened.view.clone();
+                view.layers = layers;
+                view
+            }
+        };
+        let (found, report) = view.tree();
+        if report.has_errors() {
+            return Err(refused(&self.label, report));
+        }
+        let mut tree = Tree::new();
+        for (path, node) in found.iter() {
+            let kind = match &node.kind {
+                NodeKind::Dir => initramfs::Kind::Dir,
+                NodeKind::Symlink { target } => initramfs::Kind::Symlink(target.clone()),
+                NodeKind::File { .. } => {
+                    let data = view.file_blob(&found, path).ok_or_else(|| context.store.emptied())?;
+                    initramfs::Kind::File(data)
+                }
+            };
+            let node = Node { kind, mode: node.mode, xattrs: node.xattrs.clone() };
+            tree.insert(path, node).map_err(|error| {
+                refused(&self.label, std::iter::once(Finding::error("SRC023", error.to_string())).collect())
+            })?;
+        }
+        Ok(Files { tree, report, _unpacked: unpacked })
+    }
+}
+
+/// A stream without its compression, in a file beside the store's blobs if it had one.
+fn plain(data: Blob, label: &str, context: &Context<'_>, unpacked: &mut Vec<TempPath>) -> Result<Blob> {
+    if !image::compressed(&data)? {
+        return Ok(data);
+    }
+    let mut incoming = context.store.incoming()?;
+    let want = Want { member: None, range: None, unpacked: None };
+    member::take_at_most(&data, &want, UNPACKED, &mut incoming, context.progress)
+        .map_err(|fault| fault.into_error(label, label))?;
+    let file = incoming.into_temporary()?;
+    let data = Blob::new(label, Arc::new(FileSource::open(&file)?), None);
+    unpacked.push(file);
+    Ok(data)
+}
+
+fn refused(label: &str, report: imgcore::Report) -> Error {
+    let errors = report.into_iter().filter(|finding| finding.severity == Severity::Error);
+    let mut errors: Vec<Finding> = errors.map(|finding| finding.of(label)).collect();
+    for finding in &mut errors {
+        finding.range = None;
+    }
+    Error::refused(errors.into_iter().collect())
+}
