@@ -54,7 +54,7 @@ pub use check::{Expect, Signatures, check};
 pub use choose::{Place, Search};
 pub use elf::machine;
 pub use index::{File, Index};
-pub use kernel::External;
+pub use kernel::Kernel;
 pub use module::{Elf, Export, Module, Need, Vermagic};
 pub use modules::Modules;
 pub use sample::{Sample, SampleSignature};

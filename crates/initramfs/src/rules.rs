@@ -56,6 +56,7 @@ rules! {
     MOD_FOLDER "MOD046" Error "the kernel modules lie in the folder of another release, where the kernel does not look" "take the modules that were built with the kernel"
     MOD_SIGNER "MOD047" Warning "kernel modules are signed with different keys; the kernel may not hold them all" "take modules signed with the key of this kernel"
     MOD_BUILT_IN "MOD048" Warning "a kernel module is built into the kernel too, which refuses to load it again" "leave the module out"
+    MOD_UNKNOWN_SIGNER "MOD049" Error "a kernel module is signed with a key whose certificate the kernel does not hold" "take modules and kernel of one build"
     SQF_MEDIUM "SQF001" Error "the SquashFS cannot be read" "look at the medium and the permissions"
     SQF_NONE "SQF002" Error "this is no SquashFS 4.0" "give a file that mksquashfs 4 wrote"
     SQF_SUPER "SQF003" Error "the superblock of the SquashFS contradicts itself or the file" "fetch the file again: it is cut off or damaged"

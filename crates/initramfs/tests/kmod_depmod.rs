@@ -13,7 +13,7 @@ use std::{
 use imgcore::{Blob, ReadAt, ReadAtCursor, Report};
 use initramfs::{
     Kind, Node, Tree,
-    kmod::{Compression, Expect, External, Index, Limits, Module, Modules, Sample, Search, Signatures},
+    kmod::{Compression, Expect, Index, Kernel, Limits, Module, Modules, Sample, SampleSignature, Search, Signatures},
 };
 use testkit::{run, tool};
 
@@ -527,10 +527,10 @@ fn real_modules_fit_their_kernel_and_no_other() {
     let text = signer.certificate_text().unwrap();
     let bytes = kernel.read_all(1 << 30).unwrap();
     assert!(bytes.windows(text.len()).any(|window| window == text));
-    let mut external = External::of(&modules);
-    assert!(external.needed.len() > 1000);
-    external.remove_found(&mut ReadAtCursor::new(&kernel)).unwrap();
-    assert_eq!(external.needed, BTreeMap::new());
+    let look = |modules: &Modules| Kernel::look(&mut ReadAtCursor::new(&kernel), &release, modules).unwrap();
+    let found = look(&modules);
+    assert_eq!((&found.missing, &found.unknown_signers), (&BTreeMap::new(), &Vec::new()));
+    assert_eq!(found.vermagic.unwrap(), modules.modules[0].vermagic().unwrap().to_string());
 
     // What does not fit is named.
     with_extras(&mut tree, &folder, "6.12.0-other SMP preempt mod_unload aarch64");
@@ -540,12 +540,22 @@ fn real_modules_fit_their_kernel_and_no_other() {
     let found: Vec<String> = report.iter().map(ToString::to_string).collect();
     assert!(found[0].contains("6.12.0-other") && found[0].contains(&release), "{}", found[0]);
     assert!(found[1].contains("extras/af_key.ko") && found[1].contains("and 6 more"), "{}", found[1]);
-    let mut external = External::of(&modules);
-    external.remove_found(&mut ReadAtCursor::new(&kernel)).unwrap();
-    let missing = external.missing(&release);
-    let found: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    assert_eq!(found.len(), 1);
-    assert!(found[0].contains("extras/lonely.ko needs nobody_exports_this"), "{}", found[0]);
+    let foreign = Sample {
+        name: "foreign",
+        vermagic: &format!("{release} SMP preempt mod_unload modversions aarch64"),
+        signature: Some(SampleSignature { name: "somebody else", serial: &[7; 20] }),
+        ..Sample::default()
+    };
+    insert(&mut tree, &format!("{folder}/extras/foreign.ko"), foreign.build());
+    let (modules, _) = Modules::read(&tree, &folder);
+    let expect = Expect { kernel: Some(look(&modules)), ..expect };
+    let report = initramfs::kmod::check(&modules, &expect);
+    let found: Vec<String> = report.iter().map(ToString::to_string).collect();
+    assert_eq!(codes(&report).into_iter().collect::<Vec<_>>(), ["MOD030", "MOD040", "MOD042", "MOD045", "MOD049"]);
+    let named = |text: &str| assert!(found.iter().any(|found| found.contains(text)), "{found:#?}");
+    named("extras/lonely.ko needs nobody_exports_this, which no module exports");
+    named("extras/foreign.ko is built with the flags \"SMP preempt mod_unload modversions aarch64\"");
+    named("extras/foreign.ko is signed by somebody else (07:07:");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use imgcore::{Finding, Report};
 
 use crate::rules::{self, finding};
 
-use super::{Compression, IdType, Module, Modules, Signer, builtin, machine};
+use super::{Compression, IdType, Kernel, Module, Modules, Signer, builtin, machine};
 
 /// Paths that a finding names.
 const SHOWN: usize = 3;
@@ -30,6 +30,8 @@ pub struct Expect {
     pub signatures: Signatures,
     /// What its loader unpacks.
     pub compressions: Vec<Compression>,
+    /// What was found in its bytes. Without it modules are compared with each other, where that tells something.
+    pub kernel: Option<Kernel>,
 }
 
 /// What a kernel does with modules whose signature is missing or unknown.
@@ -42,13 +44,14 @@ pub enum Signatures {
 }
 
 impl Default for Expect {
-    /// No release, arm64, signatures optional, every compression.
+    /// No release, arm64, signatures optional, every compression, nothing known of its bytes.
     fn default() -> Self {
         Self {
             release: String::new(),
             machine: machine::AARCH64,
             signatures: Signatures::Optional,
             compressions: Compression::ALL.to_vec(),
+            kernel: None,
         }
     }
 }
@@ -67,10 +70,16 @@ pub fn check(modules: &Modules, expect: &Expect) -> Report {
         report.push(finding(rules::MOD_FOLDER, message).of(modules.folder.clone()).help(help));
     }
     releases(&known, release, &mut report);
-    flags(&known, release, &mut report);
     machines(&known, expect.machine, &mut report);
     compressions(&known, &expect.compressions, &mut report);
-    signatures(&known, expect.signatures, &mut report);
+    unsigned(&known, expect.signatures, &mut report);
+    match &expect.kernel {
+        Some(kernel) => kernel.check(modules, expect.signatures, &mut report),
+        None => {
+            flags(&known, release, &mut report);
+            signers(&known, expect.signatures, &mut report);
+        }
+    }
     built_in(modules, &known, &mut report);
     report
 }
@@ -87,7 +96,7 @@ fn group<'a, K: Ord>(modules: &[&'a Module], key: impl Fn(&'a Module) -> Option<
 }
 
 /// `a.ko, b.ko, c.ko and 7 more are`.
-fn are(modules: &[&Module]) -> String {
+pub(super) fn are(modules: &[&Module]) -> String {
     match modules {
         [one] => format!("{} is", one.path),
         many => format!("{} are", some(many)),
@@ -103,7 +112,7 @@ fn some(modules: &[&Module]) -> String {
     }
 }
 
-fn owned(finding: Finding, modules: &[&Module]) -> Finding {
+pub(super) fn owned(finding: Finding, modules: &[&Module]) -> Finding {
     match modules.first() {
         Some(module) => finding.of(module.path.clone()),
         None => finding,
@@ -176,21 +185,27 @@ fn compressions(modules: &[&Module], taken: &[Compression], report: &mut Report)
     }
 }
 
-fn signatures(modules: &[&Module], signatures: Signatures, report: &mut Report) {
+fn unsigned(modules: &[&Module], signatures: Signatures, report: &mut Report) {
     let pkcs7 = |module: &Module| module.signature.as_ref().is_some_and(|signature| signature.id_type == IdType::Pkcs7);
     let unsigned: Vec<&Module> = modules.iter().copied().filter(|module| !pkcs7(module)).collect();
-    if signatures == Signatures::Enforced && !unsigned.is_empty() {
-        let (no, whole) = if unsigned.len() == modules.len() { ("no module is signed", true) } else { ("", false) };
-        let message = if whole {
-            format!("{no}, and the kernel loads signed ones only (module.sig_enforce=1): {}", some(&unsigned))
-        } else {
-            format!("{} not signed, and the kernel loads signed ones only (module.sig_enforce=1)", are(&unsigned))
-        };
-        let help = "sign them with the kernel's own key (`scripts/sign-file sha512 certs/signing_key.pem certs/signing_key.x509 \
-                    MODULE`), take modules that were built with the kernel, or remove module.sig_enforce=1 from the kernel's \
-                    arguments";
-        report.push(owned(finding(rules::MOD_UNSIGNED, message).help(help), &unsigned));
+    if signatures == Signatures::Optional || unsigned.is_empty() {
+        return;
     }
+    let message = if unsigned.len() == modules.len() {
+        let some = some(&unsigned);
+        format!("no module is signed, and the kernel loads signed ones only (module.sig_enforce=1): {some}")
+    } else {
+        let who = are(&unsigned);
+        format!("{who} not signed, and the kernel loads signed ones only (module.sig_enforce=1)")
+    };
+    let help = "sign them with the key of the kernel's build (`scripts/sign-file sha512 certs/signing_key.pem \
+                certs/signing_key.x509 MODULE`), take modules that were built with the kernel, or remove \
+                module.sig_enforce=1 from the kernel's arguments";
+    report.push(owned(finding(rules::MOD_UNSIGNED, message).help(help), &unsigned));
+}
+
+/// One build signs with one key.
+fn signers(modules: &[&Module], signatures: Signatures, report: &mut Report) {
     // A kernel that loads anything loads these too.
     if signatures == Signatures::Optional {
         return;

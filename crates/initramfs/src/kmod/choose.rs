@@ -92,7 +92,7 @@ pub(super) fn choose<'a>(
             .of(left.path.clone())
             .help("remove one of them")
         } else {
-            finding(rules::MOD_REPLACED, format!("{} replaces {}", kept.path, left.path)).of(kept.path.clone())
+            finding(rules::MOD_REPLACED, format!("{} replaces {}", kept.path, left.path)).of(kept.path.clone()).help("nothing, if it is meant to")
         });
     }
     let mut modules: Vec<&Module> = chosen.into_values().collect();
