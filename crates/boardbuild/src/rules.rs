@@ -241,6 +241,7 @@ pub fn all() -> impl Iterator<Item = Rule> + Clone {
         .chain(library("rkboot", rkboot::RULES, rkboot::rules::CURES))
         .chain(library("rawimg", rawimg::rules::RULES, rawimg::rules::CURES))
         .chain(library("talosimg", talosimg::rules::RULES, talosimg::rules::CURES))
+        .chain(library("initramfs", initramfs::rules::RULES, initramfs::rules::CURES))
         .chain(library("ocipack", ocipack::rules::RULES, ocipack::rules::CURES))
         .collect();
     rules.sort_by_key(|rule| rule.code);

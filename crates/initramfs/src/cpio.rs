@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// GNU cpio writes whole blocks of this size.
-const BLOCK: u64 = 512;
+const BLOCK: usize = 512;
 /// The most that a field of eight hex digits holds.
 const FIELD_LIMIT: u64 = u32::MAX as u64;
 
@@ -88,7 +88,7 @@ pub fn plan(tree: &Tree, epoch: Epoch) -> Result<Archive> {
         entries.push(Entry { header, body });
     }
     size += Header::trailer().padded_size();
-    Ok(Archive { entries, size: size.next_multiple_of(BLOCK) })
+    Ok(Archive { entries, size: size.next_multiple_of(BLOCK as u64) })
 }
 
 /// 2 and one for each folder inside, as file systems show it.
@@ -136,7 +136,7 @@ impl Archive {
         }
         let trailer = Header::trailer();
         write(out, &trailer.encode())?;
-        write(out, zeros(padding(written + trailer.padded_size(), BLOCK)))
+        write(out, zeros(padding(written + trailer.padded_size(), BLOCK as u64)))
     }
 }
 
@@ -183,6 +183,6 @@ pub(crate) fn padding(at: u64, multiple: u64) -> u64 {
 }
 
 fn zeros(count: u64) -> &'static [u8] {
-    const ZEROS: &[u8] = &[0; BLOCK as usize];
+    const ZEROS: &[u8] = &[0; BLOCK];
     ZEROS.get(..usize::try_from(count).unwrap_or(0)).unwrap_or_default()
 }

@@ -1,4 +1,11 @@
 //! What mksquashfs writes, read by us.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::items_after_statements,
+    clippy::cast_possible_truncation,
+    reason = "a test may fail by panic, use std::fs and name a type where it needs one"
+)]
 
 use std::{
     io::Cursor,

@@ -1,4 +1,11 @@
 //! What we write, read by squashfs-tools and by the kernel.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::items_after_statements,
+    clippy::cast_possible_truncation,
+    reason = "a test may fail by panic, use std::fs and name a type where it needs one"
+)]
 
 use std::{collections::BTreeMap, io::Cursor, path::Path, process::Command};
 

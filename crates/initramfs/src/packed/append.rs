@@ -12,6 +12,9 @@ use crate::{
     error::{ErrorKind, Result},
 };
 
+/// 14.5 MB of boot files and device trees become 2.45 MB in 0.22 s with 17 MB of memory; level 18 gives 2.19 MB in 3.5 s
+/// with 40 MB. 35 MB of random bytes take 0.2 s here, 10 s there, because up to level 12 the search for matches runs ahead
+/// where there are none. So data that is compressed already, as SquashFS images are, costs next to nothing.
 const LEVEL: i32 = 9;
 /// 2 MiB: every decoder takes 8 (RFC 8878 §3.1.1.1.2), the kernel's takes 128.
 const WINDOW_LOG: u32 = 21;

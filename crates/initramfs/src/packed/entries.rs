@@ -79,13 +79,11 @@ impl<'a, 'b> Stream<'a, 'b> {
     }
 
     fn spend(&mut self, count: u64) -> Result<(), Failure> {
-        match self.budget.unpacked.checked_sub(count) {
-            Some(left) => self.budget.unpacked = left,
-            None => {
-                let limit = self.budget.limits.unpacked;
-                return Err(Failure::found(rules::INI_BOMB, format!("more than {limit} bytes are unpacked")));
-            }
-        }
+        let Some(left) = self.budget.unpacked.checked_sub(count) else {
+            let limit = self.budget.limits.unpacked;
+            return Err(Failure::found(rules::INI_BOMB, format!("more than {limit} bytes are unpacked")));
+        };
+        self.budget.unpacked = left;
         Ok(())
     }
 

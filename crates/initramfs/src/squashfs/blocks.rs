@@ -1,4 +1,5 @@
 //! Compressing blocks, on several threads if wanted.
+#![allow(clippy::cast_possible_truncation, reason = "a block has at most 1 MiB")]
 
 use std::{
     io,
@@ -41,8 +42,9 @@ impl Encoder {
 
     /// The compressed form, if it is smaller.
     ///
-    /// Level 18 grinds through data that does not shrink at 5 MB/s. Level 1 finds that out at 400 MB/s, and what it cannot
-    /// shrink the high levels shrink by so little that the block is better stored, which also reads faster.
+    /// The high levels grind through data that does not shrink: 35 MB of random bytes take them 1.2 s, level 1 sees it in
+    /// 0.01 s. What level 1 cannot shrink they shrink by next to nothing: of one tar packed with gzip, xz and zstd, 47 MB,
+    /// a try at level 18 for every block saves 0.2 % and takes fifty times as long.
     pub(super) fn smaller(&mut self, bytes: &[u8]) -> Result<Option<&[u8]>> {
         self.buffer.resize(compress_bound(bytes.len()), 0);
         let mut size = zstd(self.first.compress2(&mut self.buffer[..], bytes))?;

@@ -194,6 +194,9 @@ impl Image {
 
 impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Image").field("superblock", &self.superblock).field("entries", &self.entries.len()).finish()
+        f.debug_struct("Image")
+            .field("superblock", &self.superblock)
+            .field("entries", &self.entries.len())
+            .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,8 @@
 //! The tables of inodes and folders.
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "names and targets are bounded by the tree, runs of entries by 256"
+)]
 
 use imgcore::ReadAt as _;
 use zerocopy::IntoBytes as _;

@@ -1,4 +1,8 @@
 //! Metadata: rows of structures in compressed blocks of 8 KiB.
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "a block has 8 KiB; the trees of 4 GiB of metadata fit in no memory"
+)]
 
 use super::{
     blocks::Encoder,

@@ -69,9 +69,7 @@ fn refuse<T>(code: &'static str, message: impl Into<String>) -> Step<T> {
 /// What a failed read means: the medium's fault, or damage.
 fn failed(code: &'static str, what: &str, error: &io::Error) -> Finding {
     match error.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
-            rules::finding(code, format!("{what}: {error}"))
-        }
+        io::ErrorKind::InvalidData => rules::finding(code, format!("{what}: {error}")),
         io::ErrorKind::QuotaExceeded => {
             rules::finding(rules::SQF_BOMB, format!("{what}: there is more than the limits allow"))
         }
@@ -133,7 +131,7 @@ fn open(data: Arc<dyn ReadAt>, limits: &Limits, report: &mut Report) -> Step<Opt
 fn check(head: &raw::Superblock, size: u64) -> Step<Compression> {
     match head.magic.get() {
         MAGIC => {}
-        0x7371_6873 => {
+        0x6873_7173 => {
             return refuse(
                 rules::SQF_NONE,
                 "this is a big-endian SquashFS of before version 4, which is not read here",

@@ -1,4 +1,8 @@
 //! From the plan to bytes: data first, then the tables, the superblock last.
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "sizes of blocks, of at most 1 MiB; fragments are fewer than files"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -197,7 +201,8 @@ impl<W: Write> Data<'_, W> {
         self.close_fragment()?;
         self.drain()?;
         for (index, original) in &duplicates {
-            self.layouts[*index] = self.layouts[*original].clone();
+            let layout = self.layouts[*original].clone();
+            self.layouts[*index] = layout;
         }
         Ok(duplicates.len())
     }

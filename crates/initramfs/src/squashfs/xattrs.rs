@@ -1,4 +1,8 @@
 //! Extended attributes: each different set is stored once, inodes name it by number.
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "names and values are checked before; nobody holds 2^32 sets in memory"
+)]
 
 use std::collections::BTreeMap;
 

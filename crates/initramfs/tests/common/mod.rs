@@ -1,5 +1,6 @@
 //! What the tests of this crate share.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail by panic and says what it skips")]
 
 use std::{
     collections::BTreeMap,
@@ -80,24 +81,23 @@ pub(crate) fn tree_of(root: &Path) -> Tree {
     tree
 }
 
-/// The attributes of everything below a folder, as `getfattr` tells them.
+/// The attributes of everything below a folder.
 fn attributes(root: &Path) -> Option<BTreeMap<String, BTreeMap<String, Vec<u8>>>> {
-    let getfattr = testkit::tool("getfattr")?;
-    let told = testkit::run(
-        Command::new(getfattr).current_dir(root).args(["-R", "-P", "-h", "-d", "-m", "-", "-e", "hex", "."]),
-    );
+    const SCRIPT: &str = "
+import os, sys
+for folder, folders, files in os.walk(sys.argv[1]):
+    for path in (os.path.join(folder, name) for name in folders + files):
+        for name in os.listxattr(path, follow_symlinks=False):
+            value = os.getxattr(path, name, follow_symlinks=False)
+            print(os.path.relpath(path, sys.argv[1]), name, value.hex(), sep='\\t')
+";
+    let told = testkit::run(Command::new(testkit::tool("python3")?).args(["-c", SCRIPT]).arg(root));
     let mut all: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
-    let mut path = String::new();
     for line in told.lines() {
-        if let Some(name) = line.strip_prefix("# file: ") {
-            path = name.trim_start_matches("./").to_owned();
-        } else if let Some((name, value)) = line.split_once("=0x") {
-            let digits = value.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
-            let value = digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
-            all.entry(path.clone()).or_default().insert(name.to_owned(), value);
-        } else if !line.is_empty() {
-            all.entry(path.clone()).or_default().insert(line.trim_end_matches('=').to_owned(), Vec::new());
-        }
+        let [path, name, value] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let digits = value.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        let value = digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+        all.entry(path.to_owned()).or_default().insert(name.to_owned(), value);
     }
     Some(all)
 }
