@@ -168,7 +168,7 @@ impl Base {
         &self,
         platform: &Platform,
         run: &Config,
-        diff_ids: Vec<Digest>,
+        diff_ids: &[Digest],
         created: &str,
         lines: &[String],
     ) -> Result<Vec<u8>, serde_json::Error> {
@@ -182,7 +182,7 @@ impl Base {
         }
         let mut rootfs = self.rootfs.clone();
         put(&mut rootfs, "type", &"layers")?;
-        put(&mut rootfs, "diff_ids", &diff_ids)?;
+        put(&mut rootfs, "diff_ids", diff_ids)?;
         put(&mut keys, "rootfs", &rootfs)?;
         if !history.is_empty() {
             put(&mut keys, "history", &history)?;

@@ -25,7 +25,7 @@ const BLOCK: usize = 64 * 1024;
 const LEVEL: u32 = 9;
 
 /// Bytes that are packed in one run, and the size of a cell when there are more.
-const SMALL: u64 = 1 << 20;
+const SMALL: usize = 1 << 20;
 
 /// Collects bytes and passes them on in blocks of exactly [`BLOCK`] bytes; only the last may be shorter.
 ///
@@ -69,7 +69,7 @@ impl<W: Write> Write for Rechunk<W> {
 /// A gzip encoder: no name, no time, operating system 255.
 pub(crate) enum Gzip<W: Write> {
     /// One run, fed in fixed blocks.
-    Small(Rechunk<GzEncoder<W>>),
+    Small(Box<Rechunk<GzEncoder<W>>>),
     /// Cell by cell.
     Large(Box<Cells<W>>),
 }
@@ -77,8 +77,8 @@ pub(crate) enum Gzip<W: Write> {
 impl<W: Write> Gzip<W> {
     /// An encoder for exactly `size` bytes. With more than one worker, threads pack and the caller writes.
     pub(crate) fn new(inner: W, size: u64, workers: NonZeroUsize) -> Self {
-        if size <= SMALL {
-            Self::Small(Rechunk::new(GzEncoder::new(inner, Compression::new(LEVEL))))
+        if size <= SMALL as u64 {
+            Self::Small(Box::new(Rechunk::new(GzEncoder::new(inner, Compression::new(LEVEL)))))
         } else {
             Self::Large(Box::new(Cells::new(inner, workers)))
         }

@@ -37,7 +37,8 @@ pub struct Image {
     /// How each layer came to be, as `docker history` shows it: one line a layer, or none at all. On a base, the lines of the
     /// layers above it: the base has its own.
     pub history: Vec<String>,
-    base: Option<Base>,
+    /// What it is built on, see [`on`](Self::on): its layers are the first of [`layers`](Self::layers).
+    pub base: Option<Base>,
 }
 
 /// What a container made of an image runs. Nothing here is needed for an image that only carries files.
@@ -106,9 +107,9 @@ impl Image {
     /// A text holds a control character; one that a base brought is escaped as JSON has it.
     pub fn config(&self) -> Result<Document, Error> {
         if let Some(base) = &self.base {
-            let diff_ids = self.layers.iter().map(|layer| layer.diff_id).collect();
+            let diff_ids: Vec<_> = self.layers.iter().map(|layer| layer.diff_id).collect();
             let bytes = base
-                .derived(&self.platform, &self.config, diff_ids, &self.created.to_string(), &self.history)
+                .derived(&self.platform, &self.config, &diff_ids, &self.created.to_string(), &self.history)
                 .map_err(|source| ErrorKind::Json { what: media::CONFIG.to_owned(), source })?;
             let digest = imgcore::Digest::of(&bytes);
             return Ok(Document { media_type: media::CONFIG.to_owned(), digest, bytes });

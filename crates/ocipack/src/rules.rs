@@ -55,6 +55,20 @@ rules! {
     LAYER_UNENDED "OCI041" Warning "the tar inside a layer has no end mark, or data behind it"
     WHITEOUT "OCI042" Error "a whiteout names nothing that can be deleted, or has something below it"
     MORE "OCI043" Info "a rule was broken more often than is worth reading"
+    HISTORY "OCI044" Error "the history tells of more layers than there are: `docker load` refuses the image"
+    CREATED "OCI045" Error "the time of creation is not written as RFC 3339 has it: programs that read it refuse the image"
+    ARCHITECTURE "OCI046" Warning "the architecture has another name than clients look for"
+    MISSING_PLATFORM "OCI047" Error "there is no image for a platform that is asked for"
+    ENVIRONMENT "OCI048" Error "an environment variable has no name or no `=`: no container starts"
+    USER "OCI049" Error "the user or group is named by a word that the image's `etc/passwd` or `etc/group` does not know"
+    PROGRAM "OCI050" Error "the program that the image starts is not in it"
+    NOT_EXECUTABLE "OCI051" Error "the program that the image starts is not executable"
+    MACHINE "OCI052" Error "the program that the image starts is for other machines than the image"
+    OTHER_MACHINE "OCI053" Warning "every program in an image is for the machines of another image beside it"
+    CLOSED_FOLDER "OCI054" Warning "a folder cannot be entered by its owner: only root comes to what is below"
+    OPEN_FOLDER "OCI055" Warning "everybody may delete and replace what is in a folder"
+    OPEN_PROGRAM "OCI056" Warning "everybody may replace what a program does"
+    OPEN_SETUID "OCI057" Error "everybody may replace what a program does that runs as somebody else"
 }
 
 /// A finding with the usual severity of its rule.
@@ -109,6 +123,20 @@ pub const CURES: &[(&str, &str)] = &[
     ("OCI041", "make the archive again with the program that wrote it, and copy it whole"),
     ("OCI042", "make the archive again with the program that wrote it, and copy it whole"),
     ("OCI043", "mend the first of these findings: the rest is of the same kind"),
+    ("OCI044", "give one line of `history` for each layer, and mark the others with `empty_layer`"),
+    ("OCI045", "write it as `2023-11-14T22:13:20Z`"),
+    ("OCI046", "use Go's names: `arm64`, `amd64`, `386`, `arm` with a variant"),
+    ("OCI047", "build the image for that platform too and put both into one index"),
+    ("OCI048", "write it as `NAME=value`"),
+    ("OCI049", "add the name to `etc/passwd` or `etc/group`, or give the number"),
+    ("OCI050", "mend `Entrypoint`, `Cmd` or `PATH`, or add the file"),
+    ("OCI051", "give the file mode 0755"),
+    ("OCI052", "build the program for the image's platform"),
+    ("OCI053", "build the programs for the image's platform, or name the platform that they are for"),
+    ("OCI054", "give the folder mode 0755, or 0700 if only its owner is to enter"),
+    ("OCI055", "give the folder mode 0755, or 1777 if everybody is to put things there"),
+    ("OCI056", "give the file mode 0755"),
+    ("OCI057", "give the file mode 4755"),
 ];
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use crate::{
 
 /// Entries of one image that are printed for people.
 const SHOWN: usize = 200;
+/// Differences between images that are printed for people.
+const SHOWN_DIFFERENCES: usize = 40;
 
 /// What an archive or a layout holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -98,6 +100,17 @@ pub struct EntrySummary {
     pub layer: usize,
 }
 
+/// A path that is not the same in all images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Path inside the images.
+    pub path: String,
+    /// Images that have it; if nothing is missing, in different forms.
+    pub there: Vec<String>,
+    /// Images that lack it.
+    pub missing: Vec<String>,
+}
+
 /// Opens an archive, reads and checks everything in it.
 pub fn inspect(data: Arc<dyn ReadAt>) -> (Option<Summary>, Report) {
     let (view, mut report) = read::open_with(data, Options::default());
@@ -119,10 +132,7 @@ impl Summary {
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         let mut images = Vec::new();
         view.each_tree(true, &mut |image, tree, more| {
-            let base = image.platform.as_ref().map_or_else(|| role(image.role).to_owned(), ToString::to_string);
-            let count = names.entry(base.clone()).or_default();
-            *count += 1;
-            let name = if *count == 1 { base } else { format!("{base}#{count}") };
+            let name = name_of(image, &mut names);
             images.push(summarise(view, image, &tree, name));
             report.extend(more);
         });
@@ -141,6 +151,40 @@ impl Summary {
             index_offset: index.and_then(|digest| view.place(&digest)).map_or(0, |range| range.start),
         };
         (summary, report)
+    }
+
+    /// What the images for different platforms do not have in common, sorted by path; empty for a single image.
+    pub fn differences(&self) -> Vec<Difference> {
+        let images: Vec<_> = self.images.iter().filter(|image| image.role == "image").collect();
+        let mut paths: BTreeMap<&str, Vec<Option<&EntrySummary>>> = BTreeMap::new();
+        for (index, image) in images.iter().enumerate() {
+            for entry in &image.entries {
+                let seen = paths.entry(entry.path.as_str()).or_insert_with(|| vec![None; images.len()]);
+                if let Some(seen) = seen.get_mut(index) {
+                    *seen = Some(entry);
+                }
+            }
+        }
+        // The layer that holds an entry is no matter of what it is.
+        let same = |a: &EntrySummary, b: &EntrySummary| a.value() == b.value();
+        let differ = |entries: &Vec<Option<&EntrySummary>>| {
+            entries.windows(2).any(|pair| match pair {
+                [Some(a), Some(b)] => !same(a, b),
+                _ => true,
+            })
+        };
+        let named = |entries: &[Option<&EntrySummary>], there: bool| {
+            let images = images.iter().zip(entries).filter(|(_, entry)| entry.is_some() == there);
+            images.map(|(image, _)| image.name.clone()).collect()
+        };
+        let paths = paths.into_iter().filter(|(_, entries)| entries.len() > 1 && differ(entries));
+        paths
+            .map(|(path, entries)| Difference {
+                path: path.to_owned(),
+                there: named(&entries, true),
+                missing: named(&entries, false),
+            })
+            .collect()
     }
 
     /// One fact a line of `--tsv`, kind `oci`. Offsets are those of the index, manifest or layer in the archive.
@@ -214,6 +258,14 @@ impl EntrySummary {
     }
 }
 
+/// What an image is called, the second of a name with a number.
+pub(crate) fn name_of(image: &ImageView, names: &mut BTreeMap<String, usize>) -> String {
+    let base = image.platform.as_ref().map_or_else(|| role(image.role).to_owned(), ToString::to_string);
+    let count = names.entry(base.clone()).or_default();
+    *count += 1;
+    if *count == 1 { base } else { format!("{base}#{count}") }
+}
+
 fn role(role: Role) -> &'static str {
     match role {
         Role::Image => "image",
@@ -265,7 +317,7 @@ fn summarise(view: &ArchiveView, image: &ImageView, tree: &Tree, name: String) -
 }
 
 /// Foreign text on somebody's terminal: control characters become `?`.
-struct Plain<'a>(&'a str);
+pub(crate) struct Plain<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -292,7 +344,21 @@ impl fmt::Display for Summary {
         for (key, value) in &self.annotations {
             writeln!(f, "  {} = {}", Plain(key), Plain(value))?;
         }
-        self.images.iter().try_for_each(|image| image.fmt(f))
+        self.images.iter().try_for_each(|image| image.fmt(f))?;
+        let differences = self.differences();
+        if !differences.is_empty() {
+            writeln!(f, "\nNot the same for all platforms")?;
+        }
+        for Difference { path, missing, .. } in differences.iter().take(SHOWN_DIFFERENCES) {
+            match missing.as_slice() {
+                [] => writeln!(f, "  {}: other bytes or mode", Plain(path))?,
+                missing => writeln!(f, "  {}: not in {}", Plain(path), Plain(&missing.join(", ")))?,
+            }
+        }
+        match differences.len().saturating_sub(SHOWN_DIFFERENCES) {
+            0 => Ok(()),
+            more => writeln!(f, "  … and {more} more"),
+        }
     }
 }
 
@@ -318,12 +384,16 @@ impl fmt::Display for ImageSummary {
         for (key, value) in self.labels.iter().chain(&self.annotations) {
             writeln!(f, "  {} = {}", Plain(key), Plain(value))?;
         }
-        for layer in &self.layers {
-            writeln!(f, "  layer    {} {}, {}", layer.digest, ByteSize(layer.size), layer.compression)?;
+        let several = self.layers.len() > 1;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let number = if several { index.to_string() } else { String::new() };
+            writeln!(f, "  layer {number:<2} {} {}, {}", layer.digest, ByteSize(layer.size), layer.compression)?;
         }
         for entry in self.entries.iter().take(SHOWN) {
             let size = entry.size.map_or_else(String::new, |size| ByteSize(size).to_string());
-            write!(f, "    {} {size:>11}  {}", entry.mode, Plain(&entry.path))?;
+            // Which layer it comes from, where that is a question.
+            let layer = if several { format!(" {:>3}", entry.layer) } else { String::new() };
+            write!(f, "    {} {size:>11}{layer}  {}", entry.mode, Plain(&entry.path))?;
             match &entry.target {
                 Some(target) => writeln!(f, " -> {}", Plain(target))?,
                 None if entry.kind == "folder" => writeln!(f, "/")?,

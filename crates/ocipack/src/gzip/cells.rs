@@ -18,7 +18,7 @@ use super::{SMALL, probe};
 /// Of cells. Level 1 is twice as fast and 20 % larger; what higher levels save, their time is not worth: see the numbers of
 /// the module above.
 const LEVEL: u32 = 2;
-const CELL: usize = SMALL as usize;
+const CELL: usize = SMALL;
 /// No name, no time, no hint of a level, operating system unknown.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// An empty stored block that says it is the last.

@@ -60,7 +60,7 @@ fn uneven(piece: &[u8]) -> bool {
 
 /// Whether one stretch in fifty stood shortly before.
 fn repeats(piece: &[u8]) -> bool {
-    let mut table = [usize::MAX; 1 << TABLE_BITS];
+    let mut table = vec![usize::MAX; 1 << TABLE_BITS];
     let mut found = 0_usize;
     let mut start = 0;
     for stretch in piece.chunks(STRETCH) {
@@ -98,7 +98,7 @@ mod tests {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            (state >> 32) as u8
+            state.to_be_bytes()[0]
         };
         (0..count).map(|_| next()).collect()
     }

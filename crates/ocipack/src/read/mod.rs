@@ -34,12 +34,12 @@
 
 mod docker;
 mod extract;
-mod findings;
+pub(crate) mod findings;
 mod graph;
 pub(crate) mod json;
 mod members;
 mod options;
-mod paths;
+pub(crate) mod paths;
 mod search;
 pub mod tar;
 mod tree;
@@ -53,7 +53,7 @@ use imgcore::{Digest, ReadAt, Report};
 pub use options::{Limits, Options};
 pub use search::{FileSink, Found, Search};
 pub(crate) use tree::check_layers;
-pub use tree::{Node, NodeKind, Tree};
+pub use tree::{Change, Node, NodeKind, Tree};
 pub use view::{ArchiveBlobs, ArchiveView, Compression, Format, ImageView, LayerView, Name, Role};
 
 use self::{findings::Findings, graph::Graph, members::Members};

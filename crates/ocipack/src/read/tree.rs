@@ -70,6 +70,19 @@ pub enum NodeKind {
     },
 }
 
+/// What a layer does to the files below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The layer, 0 for the lowest.
+    pub layer: usize,
+    /// The path in the image.
+    pub path: String,
+    /// What the layer puts there; `None` if it deletes what was there.
+    pub now: Option<Node>,
+    /// What a lower layer had put there.
+    pub before: Option<Node>,
+}
+
 impl NodeKind {
     /// `file`, `folder` or `symbolic link`.
     pub fn name(&self) -> &'static str {
@@ -145,7 +158,19 @@ impl Tree {
 
     /// Reads all layers of an image.
     pub(super) fn read(image: &ImageView, digests: bool, budget: &mut Budget) -> (Self, Report) {
+        let (tree, _, report) = Self::read_with(image, digests, budget, None);
+        (tree, report)
+    }
+
+    /// As [`read`](Self::read); what each layer does is added to `changes`, if it is given.
+    pub(super) fn read_with(
+        image: &ImageView,
+        digests: bool,
+        budget: &mut Budget,
+        changes: Option<Vec<Change>>,
+    ) -> (Self, Vec<Change>, Report) {
         let mut builder = Builder {
+            changes,
             image,
             tree: Self::default(),
             findings: Findings::default(),
@@ -162,7 +187,7 @@ impl Tree {
             }
         }
         builder.portability();
-        (builder.tree, builder.findings.finish())
+        (builder.tree, builder.changes.unwrap_or_default(), builder.findings.finish())
     }
 }
 
@@ -173,6 +198,7 @@ enum Step<'a> {
 }
 
 struct Builder<'a> {
+    changes: Option<Vec<Change>>,
     image: &'a ImageView,
     tree: Tree,
     findings: Findings,
@@ -251,7 +277,30 @@ impl Builder<'_> {
         }
         self.add_parents(&path, index);
         let xattrs = header.xattrs.clone();
-        self.tree.nodes.insert(path, Node { kind, mode: header.mode, mtime: header.mtime, xattrs, layer: index });
+        let node = Node { kind, mode: header.mode, mtime: header.mtime, xattrs, layer: index };
+        if self.changes.is_none() {
+            self.tree.nodes.insert(path, node);
+            return;
+        }
+        let before = self.tree.nodes.insert(path.clone(), node.clone());
+        // A folder that is repeated as it was is no change.
+        let same =
+            |before: &Node| before.kind == NodeKind::Dir && node.kind == NodeKind::Dir && before.mode == node.mode;
+        if !before.as_ref().is_some_and(same) {
+            self.change(index, path, Some(node), before.filter(|before| before.layer < index));
+        }
+    }
+
+    fn change(&mut self, layer: usize, path: String, now: Option<Node>, before: Option<Node>) {
+        if let Some(changes) = &mut self.changes {
+            changes.push(Change { layer, path, now, before });
+        }
+    }
+
+    fn remove(&mut self, path: &str, index: usize) {
+        if let Some(before) = self.tree.nodes.remove(path) {
+            self.change(index, path.to_owned(), None, Some(before));
+        }
     }
 
     /// What the entry becomes, unless it is nothing an image should hold.
@@ -357,7 +406,7 @@ impl Builder<'_> {
                 self.remove_below(&path, index);
                 // What this layer itself has put there stays, with its folder.
                 if self.tree.nodes.get(&path).is_some_and(|node| node.layer < index) && !self.has_below(&path) {
-                    self.tree.nodes.remove(&path);
+                    self.remove(&path, index);
                 }
             }
         }
@@ -373,7 +422,7 @@ impl Builder<'_> {
         for path in gone.iter().rev() {
             // A folder of a lower layer in which this layer has put something stays.
             if !self.has_below(path) {
-                self.tree.nodes.remove(path);
+                self.remove(path, index);
             }
         }
     }

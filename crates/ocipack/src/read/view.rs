@@ -4,7 +4,12 @@ use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use imgcore::{Blob, Digest, Finding, ReadAt, Report};
 
-use super::{Options, findings::Findings, tree::Tree, walk::Budget};
+use super::{
+    Options,
+    findings::Findings,
+    tree::{Change, Tree},
+    walk::Budget,
+};
 use crate::{BlobSource, Config, Descriptor, Document, Platform, rules};
 
 /// What kind of container the images came in.
@@ -117,6 +122,18 @@ impl ArchiveView {
         findings.finish()
     }
 
+    /// The changes of all images within one budget; what is no image has none.
+    pub(crate) fn each_change(&self, visit: &mut dyn FnMut(&ImageView, Vec<Change>, Report)) {
+        let mut budget = Budget::default();
+        for image in &self.images {
+            let (changes, report) = match image.role {
+                Role::Image => image.changes_within(&mut budget),
+                Role::Attestation | Role::Artifact => (Vec::new(), Report::new()),
+            };
+            visit(image, changes, report);
+        }
+    }
+
     /// Reads the trees of all images within one budget; what is no image has an empty one.
     pub(crate) fn each_tree(&self, digests: bool, visit: &mut dyn FnMut(&ImageView, Tree, Report)) {
         let mut budget = Budget::default();
@@ -204,6 +221,16 @@ impl ImageView {
     /// As [`tree`](Self::tree), with the SHA-256 of every file.
     pub fn tree_with_digests(&self) -> (Tree, Report) {
         Tree::read(self, true, &mut Budget::default())
+    }
+
+    /// What each layer does to those below it, in the order of the layers: files that it adds, replaces and deletes.
+    pub fn changes(&self) -> (Vec<Change>, Report) {
+        self.changes_within(&mut Budget::default())
+    }
+
+    fn changes_within(&self, budget: &mut Budget) -> (Vec<Change>, Report) {
+        let (_, changes, report) = Tree::read_with(self, false, budget, Some(Vec::new()));
+        (changes, report)
     }
 
     /// What to call the image in a message.

@@ -1,10 +1,9 @@
 //! `pull` and `push`.
 
 use std::{
-    fs::File,
     io::{self, Read as _, Seek as _, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use clap::Args;
@@ -276,14 +275,5 @@ impl Incoming for Part {
     fn commit(self: Box<Self>) -> io::Result<()> {
         self.file.sync_all()?;
         fs_err::rename(&self.path, &self.target)
-    }
-}
-
-impl FileAt {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = fs_err::File::open(path)?;
-        let size = file.metadata()?.len();
-        let file: File = file.into_file();
-        Ok(Self { file: Mutex::new(file), size })
     }
 }
