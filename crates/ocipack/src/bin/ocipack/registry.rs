@@ -28,7 +28,7 @@ pub(crate) struct Network {
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// Read from TO where FROM is meant; repeatable
-    #[arg(long = "mirror", value_name = "FROM=TO", value_parser = pair)]
+    #[arg(long = "mirror", value_name = "FROM=TO", value_parser = crate::pair)]
     mirrors: Vec<(String, String)>,
 }
 
@@ -91,13 +91,6 @@ impl From<transfer::Error> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self { text: error.to_string(), code: if error.kind() == io::ErrorKind::NotFound { 3 } else { 4 } }
-    }
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok((from.to_owned(), to.to_owned())),
-        _ => Err(format!("expected FROM=TO: {text}")),
     }
 }
 
