@@ -116,8 +116,8 @@ pub const RULES: &[(&str, Severity, &str, bool)] = &[
 
 /// Library codes whose errors are the board's or the user's to judge: nothing is damaged.
 const ALLOWABLE: &[&str] = &[
-    "EXT007", "EXT008", "DTB080", "DTB081", "DTB082", "DTB087", "DTB088", "FIT050", "FLW001", "FLW008", "FLW014",
-    "FLW015", "FLW017", "FLW018", "IDB012", "IDB019", "IDB024",
+    "CFG001", "CFG004", "DTB080", "DTB081", "DTB082", "DTB087", "DTB088", "EXT007", "EXT008", "FIT050", "FLW001", "FLW008",
+    "FLW014", "FLW015", "FLW017", "FLW018", "IDB012", "IDB019", "IDB024",
 ];
 
 /// What to do about a code.

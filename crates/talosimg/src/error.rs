@@ -91,6 +91,10 @@ pub enum ErrorKind {
     #[error("schematic: {0}")]
     #[cfg(feature = "image")]
     Schematic(String),
+    /// A text that is no machine configuration.
+    #[error("{0}")]
+    #[cfg(feature = "image")]
+    MachineConfig(String),
     /// An address or a token that no node joins Omni with. The token is never part of it.
     #[error("{0}")]
     #[cfg(feature = "image")]

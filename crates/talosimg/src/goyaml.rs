@@ -22,6 +22,8 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+use crate::yaml::{self, NodeKind};
+
 /// A value of a document. Maps keep the order that they are given in; [`sorted`](Self::sorted) is that of a Go map.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -74,11 +76,35 @@ impl Value {
     }
 }
 
+/// A node of a text as Go reads it where any value is wanted: map keys sorted, unquoted numbers, booleans and `null`
+/// as such.
+///
+/// # Errors
+/// An unquoted date, or a key that Go would write on several lines. The message says where.
+pub fn read(node: &yaml::Node) -> Result<Value, String> {
+    let place = |problem: &str| format!("line {}: {problem}", node.line);
+    Ok(match &node.kind {
+        NodeKind::Scalar(text, true) => resolve::value(text).map_err(place)?,
+        NodeKind::Scalar(text, false) => Value::Str(text.clone()),
+        NodeKind::List(items) => Value::List(items.iter().map(read).collect::<Result<_, _>>()?),
+        NodeKind::Map(entries) => {
+            if entries
+                .iter()
+                .any(|(key, _)| key.len() > KEY_LIMIT || key.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']))
+            {
+                return Err(place("a key has more than 120 bytes, or a line break"));
+            }
+            let entries = entries.iter().map(|(key, node)| Ok((key.clone(), read(node)?)));
+            Value::sorted(entries.collect::<Result<Vec<_>, String>>()?)
+        }
+    })
+}
+
+/// Go writes longer keys in another form.
+const KEY_LIMIT: usize = 120;
+
 /// Spaces of one level.
 const INDENT: usize = 4;
-
-/// The deepest nesting that is written. Values of ours have five levels; a user's options are refused above this one.
-pub const DEPTH: usize = 64;
 
 /// The document with its final line break.
 pub fn to_string(value: &Value) -> String {

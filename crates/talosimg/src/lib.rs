@@ -72,6 +72,8 @@ pub mod installer;
 #[cfg(feature = "image")]
 pub mod kernel;
 #[cfg(feature = "image")]
+pub mod machine_config;
+#[cfg(feature = "image")]
 pub mod meta;
 #[cfg(feature = "image")]
 pub mod omni;
@@ -79,6 +81,8 @@ pub mod omni;
 pub mod release;
 #[cfg(feature = "image")]
 pub mod rules;
+#[cfg(feature = "image")]
+pub mod schematic;
 #[cfg(feature = "image")]
 pub mod splash;
 #[cfg(feature = "image")]

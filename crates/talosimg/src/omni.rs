@@ -27,6 +27,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(test)]
 mod tests;
+mod upgrade;
+
+pub use upgrade::{Image, Report, Upgrade, upgrade};
 
 /// Where a node sends its events: Omni's address inside the tunnel (`client/pkg/siderolink`, `GetListenHost`).
 const EVENTS_SINK: &str = "talos.events.sink=[fdae:41e4:649b:9303::1]:8091";

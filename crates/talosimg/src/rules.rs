@@ -4,6 +4,10 @@ use imgcore::Severity::{self, Error, Info, Warning};
 
 /// Every code, its severity and what it means.
 pub const RULES: &[(&str, Severity, &str)] = &[
+    ("CFG001", Error, "there is a secret in the machine configuration that an image is to carry"),
+    ("CFG002", Error, "a file is no machine configuration"),
+    ("CFG003", Warning, "a document of a machine configuration is of a kind that is not known here"),
+    ("CFG004", Error, "the release looks for no machine configuration in its image"),
     ("EXT001", Error, "an image is no system extension: manifest.yaml or rootfs is missing"),
     ("EXT002", Error, "something stands beside manifest.yaml and rootfs in an extension"),
     ("EXT003", Error, "the manifest of an extension cannot be read"),
@@ -20,6 +24,8 @@ pub const RULES: &[(&str, Severity, &str)] = &[
     ("EXT015", Info, "extended attributes of an extension are left out"),
     ("EXT016", Warning, "the manifest of an extension has keys that nothing reads"),
     ("EXT017", Warning, "everybody may write to files of an extension"),
+    ("OMN001", Warning, "an upgrade through Omni would leave out what the board needs"),
+    ("OMN002", Info, "what an upgrade through Omni will do"),
     ("TAL001", Error, "META has another size than 1 MiB; nodes do not take it for META"),
     ("TAL002", Warning, "one copy of META is damaged; nodes take the other"),
     ("TAL003", Error, "both copies of META are damaged; nodes ignore it"),
@@ -54,6 +60,10 @@ pub const RULES: &[(&str, Severity, &str)] = &[
 
 /// What to do about a code.
 pub const CURES: &[(&str, &str)] = &[
+    ("CFG001", "give it later with talosctl apply-config, or allow the code where nobody else gets the image"),
+    ("CFG002", "give a machine configuration as `talosctl apply-config --file` takes it"),
+    ("CFG003", "make sure that the release has it: a node refuses a kind that it does not know"),
+    ("CFG004", "build for Talos 1.12 or later, or give the configuration with talosctl apply-config"),
     ("EXT001", "give an extension image, or a tar of its content: manifest.yaml and rootfs/ at its root"),
     ("EXT002", "build the extension image without it"),
     ("EXT003", "correct the place that is shown; docs/extensions.md has a manifest"),
@@ -70,6 +80,11 @@ pub const CURES: &[(&str, &str)] = &[
     ("EXT015", "nothing; SELinux labels of extensions are kept from Talos 1.12 on"),
     ("EXT016", "take them out, or correct their names"),
     ("EXT017", "build the extension with modes 0755 and 0644"),
+    (
+        "OMN001",
+        "record the schematic in the image, or upgrade with `talosctl upgrade --image` and the build's own installer",
+    ),
+    ("OMN002", "nothing; upgrade with `talosctl upgrade --image` and the build's own installer to keep everything"),
     ("TAL001", "write META with this program; it is 1 MiB"),
     ("TAL002", "nothing; the node mends it at the next write"),
     ("TAL003", "build the image again, or write META from the node"),
@@ -111,7 +126,7 @@ mod tests {
         assert!(RULES.windows(2).all(|pair| pair[0].0 < pair[1].0));
         for (code, _, meaning) in RULES {
             let (prefix, number) = code.split_at(3);
-            assert!(["EXT", "TAL", "UKI"].contains(&prefix), "{code}");
+            assert!(["CFG", "EXT", "OMN", "TAL", "UKI"].contains(&prefix), "{code}");
             assert!(number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit()), "{code}");
             assert!(!meaning.is_empty() && !meaning.ends_with('.'), "{code}");
         }

@@ -7,6 +7,11 @@
 //! # Ok::<(), talosimg::Error>(())
 //! ```
 
+#[cfg(feature = "image")]
+mod node;
+
+#[cfg(feature = "image")]
+pub use node::{Node, NodeKind, nodes};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::{ErrorKind, Result};
@@ -23,17 +28,6 @@ pub fn from_str<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
         return Err(refuse(format!("{} bytes of YAML, at most {SIZE_BUDGET} are read", text.len())));
     }
     serde_saphyr::from_str(text).map_err(|error| refuse(error.to_string()))
-}
-
-/// Reads every document of a text with `---` between them; empty ones are left out.
-///
-/// `what` names the text in errors.
-pub fn documents<T: DeserializeOwned>(what: &str, text: &str) -> Result<Vec<T>> {
-    let refuse = |message: String| ErrorKind::Yaml { what: what.to_owned(), message }.into();
-    if text.len() > SIZE_BUDGET {
-        return Err(refuse(format!("{} bytes of YAML, at most {SIZE_BUDGET} are read", text.len())));
-    }
-    serde_saphyr::from_multiple(text).map_err(|error| refuse(error.to_string()))
 }
 
 /// The first document of a text: a line that begins with `---` or `...` ends it. A `---` in front of it belongs to it.

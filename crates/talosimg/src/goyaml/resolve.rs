@@ -1,5 +1,31 @@
 //! What an unquoted text would be taken for: texts that are something else are quoted.
 
+use super::Value;
+
+/// What Go's reader makes of an unquoted text where any value is wanted.
+///
+/// # Errors
+/// A date or time: Go would write it in another form than it stands in.
+pub(super) fn value(text: &str) -> Result<Value, &'static str> {
+    if is_timestamp(text) {
+        return Err("an unquoted date is no text; put it in quotes");
+    }
+    Ok(match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        ".nan" | ".NaN" | ".NAN" => Value::Float(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => Value::Float(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => Value::Float(f64::NEG_INFINITY),
+        text if is_number(text) => {
+            let plain = text.replace('_', "");
+            let whole = if text.starts_with('.') { None } else { integer(&plain) };
+            whole.unwrap_or_else(|| Value::Float(plain.parse().unwrap_or_default()))
+        }
+        text => Value::Str(text.to_owned()),
+    })
+}
+
 /// Whether an unquoted text stays a text, for readers of YAML 1.1 as well.
 pub(super) fn stays_text(text: &str) -> bool {
     !(is_word(text) || is_old_bool(text) || is_number(text) || is_base60(text) || is_timestamp(text))
@@ -43,37 +69,50 @@ fn is_old_bool(text: &str) -> bool {
 
 fn is_number(text: &str) -> bool {
     match text.bytes().next() {
-        // No underscores here: the reader tries the text as it stands.
-        Some(b'.') => is_float(text),
+        // The reader tries the text as it stands: an underscore has a digit on either side.
+        Some(b'.') => {
+            let whole = text.split('_').collect::<Vec<_>>();
+            let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+            let inner = whole.windows(2).all(|pair| match pair {
+                [before, behind] => digit(before.chars().next_back()) && digit(behind.chars().next()),
+                _ => false,
+            });
+            inner && is_float(&text.replace('_', ""))
+        }
         Some(b'0'..=b'9' | b'+' | b'-') => {
             let plain = text.replace('_', "");
-            is_integer(&plain) || is_float(&plain)
+            integer(&plain).is_some() || is_float(&plain)
         }
         _ => false,
     }
 }
 
-/// `strconv.ParseInt(text, 0, 64)` or `ParseUint`; numbers without a prefix that overflow are floats anyway.
-fn is_integer(text: &str) -> bool {
-    let (digits, sign) = match text.strip_prefix(['+', '-']) {
+/// `strconv.ParseInt(text, 0, 64)`, else `ParseUint`; decimal numbers that overflow are floats.
+fn integer(text: &str) -> Option<Value> {
+    let (digits, negative) = match text.strip_prefix(['+', '-']) {
         Some(digits) => (digits, text.starts_with('-')),
         None => (text, false),
     };
     let lower = digits.to_ascii_lowercase();
     let (radix, digits) = match lower.as_bytes() {
-        [b'0', b'x', ..] => (16, lower.get(2..)),
-        [b'0', b'o', ..] => (8, lower.get(2..)),
-        [b'0', b'b', ..] => (2, lower.get(2..)),
-        [b'0', _, ..] => (8, lower.get(1..)),
-        _ => (10, Some(lower.as_str())),
+        [b'0', b'x', ..] => (16, lower.get(2..)?),
+        [b'0', b'o', ..] => (8, lower.get(2..)?),
+        [b'0', b'b', ..] => (2, lower.get(2..)?),
+        [b'0', _, ..] => (8, lower.get(1..)?),
+        _ => (10, lower.as_str()),
     };
-    let Some(digits) = digits.filter(|digits| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix))) else {
-        return false;
-    };
-    let Ok(value) = u64::from_str_radix(digits, radix) else { return false };
-    let signed = text.starts_with(['+', '-']);
-    let limit = if sign { 1 << 63 } else { (1 << 63) - 1 };
-    !signed || value <= limit
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
+        return None;
+    }
+    let value = u64::from_str_radix(digits, radix).ok()?;
+    match (i64::try_from(value), negative) {
+        (Ok(value), false) => Some(Value::Int(value)),
+        (Ok(value), true) => Some(Value::Int(value.wrapping_neg())),
+        (Err(_), true) if value == 1 << 63 => Some(Value::Int(i64::MIN)),
+        // A sign makes it a signed number, which has no room.
+        (Err(_), false) if !text.starts_with('+') => Some(Value::Uint(value)),
+        (Err(_), _) => None,
+    }
 }
 
 /// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?` within the range of a 64-bit float.
@@ -146,6 +185,8 @@ fn is_timestamp(text: &str) -> bool {
         return true;
     }
     let zone = if at.skip(' ') {
+        // Go skips any number of spaces where its layout has one.
+        at.0 = at.0.trim_start_matches(' ');
         false
     } else if at.skip('T') || at.skip('t') {
         true

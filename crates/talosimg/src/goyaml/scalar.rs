@@ -159,7 +159,10 @@ fn literal(out: &mut String, text: &str, indent: usize) {
         (true, true) => out.push('+'),
         (true, false) => {}
     }
-    out.push('\n');
+    // A first line break of the text ends this line, and is lost to whoever reads it.
+    if !text.starts_with(is_break) {
+        out.push('\n');
+    }
     let mut start = true;
     for c in text.chars() {
         if !is_break(c) && start {
