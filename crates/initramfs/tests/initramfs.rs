@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::items_after_statements,
+    clippy::type_complexity,
     clippy::cast_possible_truncation,
     reason = "a test may fail by panic, use std::fs and name a type where it needs one"
 )]
@@ -56,8 +57,12 @@ fn archive(tree: &Tree) -> Vec<u8> {
     bytes
 }
 
-/// What is in a file: path, mode and size of each entry; its parts; the codes that were found.
-fn read(bytes: &[u8], limits: &Limits) -> (Vec<(String, u32, usize)>, Summary, Vec<&'static str>) {
+/// Path, mode and size of an entry.
+type Seen = (String, u32, usize);
+type Codes = Vec<&'static str>;
+
+/// What is in a file, its parts, and the codes that were found.
+fn read(bytes: &[u8], limits: &Limits) -> (Vec<Seen>, Summary, Codes) {
     let mut seen = Vec::new();
     let (summary, report) = packed::read(Arc::new(bytes.to_vec()), limits, &mut |header, data| {
         let mut bytes = Vec::new();
@@ -68,7 +73,7 @@ fn read(bytes: &[u8], limits: &Limits) -> (Vec<(String, u32, usize)>, Summary, V
     (seen, summary, report.iter().map(|finding| finding.code).collect())
 }
 
-fn paths(bytes: &[u8]) -> (Vec<String>, Vec<Compression>, Vec<&'static str>) {
+fn paths(bytes: &[u8]) -> (Vec<String>, Vec<Compression>, Codes) {
     let (seen, summary, codes) = read(bytes, &Limits::default());
     let kinds = summary.segments.iter().map(|segment| segment.compression).collect();
     (seen.into_iter().map(|(path, ..)| path).collect(), kinds, codes)
@@ -89,7 +94,7 @@ fn filter(program: &Path, arguments: &[&str], folder: &Path, input: &[u8]) -> Ve
         scope.spawn(move || stdin.write_all(input).and_then(|()| stdin.flush()).map(|()| drop(stdin)));
         child.wait_with_output().unwrap()
     });
-    assert!(output.status.success(), "{program:?} {arguments:?}: {}", output.status);
+    assert!(output.status.success(), "{} {arguments:?}: {}", program.display(), output.status);
     output.stdout
 }
 
@@ -99,8 +104,8 @@ fn gnu_cpio_unpacks_the_tree() {
     let (tree, folder) = (sample(), tempfile::tempdir().unwrap());
     let bytes = archive(&tree);
     let listed = filter(&gnu, &["-t", "--quiet"], folder.path(), &bytes);
-    let wanted: String = tree.iter().map(|(path, _)| format!("{path}\n")).collect();
-    assert_eq!(String::from_utf8_lossy(&listed).replace("\\303\\274", "ü"), wanted);
+    let listed = String::from_utf8_lossy(&listed).replace("\\303\\274", "ü");
+    assert_eq!(listed.lines().collect::<Vec<_>>(), tree.iter().map(|(path, _)| path).collect::<Vec<_>>());
     filter(&gnu, &["-i", "-m", "--quiet", "--no-absolute-filenames"], folder.path(), &bytes);
     // cpio sets the times of folders before it fills them.
     assert_same("cpio", &tree, folder.path(), None);
@@ -113,13 +118,10 @@ fn gnu_cpio_writes_the_same_bytes() {
     let (tree, folder) = (sample(), tempfile::tempdir().unwrap());
     let ours = archive(&tree);
     filter(&gnu, &["-i", "--quiet"], folder.path(), &ours);
-    let mut names = String::new();
     for (path, _) in tree.iter().collect::<Vec<_>>().into_iter().rev() {
         testkit::run(Command::new(&touch).current_dir(folder.path()).args(["-h", "-d", "@1735689600", path]));
     }
-    for (path, _) in tree.iter() {
-        names.push_str(&format!("{path}\n"));
-    }
+    let names = tree.iter().flat_map(|(path, _)| [path, "\n"]).collect::<String>();
     let arguments = ["-o", "-H", "newc", "--reproducible", "--quiet", "-R", "+0:+0"];
     let theirs = filter(&gnu, &arguments, folder.path(), names.as_bytes());
     let headers = |bytes: &[u8]| {
@@ -163,7 +165,7 @@ fn zstd_takes_what_is_appended_for_one_frame() {
 fn parts_of_every_compression_are_read() {
     let (tree, folder) = (sample(), tempfile::tempdir().unwrap());
     let plain = archive(&tree);
-    let wanted = vec![tree.iter().map(|(path, _)| path.to_owned()).collect::<Vec<_>>()];
+    let wanted: Vec<String> = tree.iter().map(|(path, _)| path.to_owned()).collect();
     let mut parts = vec![(Compression::None, plain.clone())];
     for (compression, program, arguments) in [
         (Compression::Gzip, "gzip", &["-c"][..]),
@@ -177,7 +179,7 @@ fn parts_of_every_compression_are_read() {
         parts.push((compression, filter(&program, arguments, folder.path(), &plain)));
     }
     for (compression, bytes) in &parts {
-        assert_eq!(paths(bytes), (wanted.concat(), vec![*compression], vec![]));
+        assert_eq!(paths(bytes), (wanted.clone(), vec![*compression], vec![]));
     }
     // A plain archive begins at a multiple of 4, whatever is in front of it; zeros may be anywhere between.
     let (mut all, mut kinds) = (Vec::new(), Vec::new());
@@ -200,7 +202,7 @@ fn parts_of_every_compression_are_read() {
     // Two archives in one stream are one part; so are two with zeros between that are no multiple of 512.
     let twice = [&plain[..], &[0; 24], &plain].concat();
     let zstd = filter(&testkit::tool("zstd").unwrap(), &["-c"], folder.path(), &twice);
-    assert_eq!(paths(&zstd), (vec![wanted.concat(); 2].concat(), vec![Compression::Zstd], vec![]));
+    assert_eq!(paths(&zstd), ([&wanted[..], &wanted].concat(), vec![Compression::Zstd], vec![]));
 }
 
 /// The first file of the reference images, which the upstream imager took.
@@ -232,7 +234,7 @@ fn what_is_wrong_with_a_file_has_its_code() {
         return;
     }
     let zstd = pipe("zstd", &["-c"], &plain);
-    let cases: Vec<(&str, Vec<u8>, &[&str], &[&str])> = vec![
+    let cases: [(&str, Vec<u8>, &[&str], &[&str]); 20] = [
         ("nothing", vec![], &[], &["INI011"]),
         ("zeros", vec![0; 999], &[], &["INI011"]),
         ("text", b"no archive".to_vec(), &[], &["INI002"]),

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::items_after_statements,
+    clippy::type_complexity,
     clippy::cast_possible_truncation,
     reason = "a test may fail by panic, use std::fs and name a type where it needs one"
 )]
@@ -169,7 +170,7 @@ fn every_structure_can_lie() {
     let root_inode = inodes + word(&good, 32);
     let aa_inode = inode(find(b"aa"));
     let offset = |at: usize| u16::try_from(at - inodes).unwrap().to_le_bytes();
-    let cases: Vec<(&str, Vec<(usize, Vec<u8>)>, &str, &str)> = vec![
+    let cases: [(&str, Vec<(usize, Vec<u8>)>, &str, &str); 21] = [
         ("a name with a slash", vec![(f0, b"/0".to_vec())], "SQF010", "holds the name"),
         ("the folder above", vec![(f0, b"..".to_vec())], "SQF010", "holds the name"),
         ("a NUL", vec![(f0, b"f\0".to_vec())], "SQF010", "holds the name"),

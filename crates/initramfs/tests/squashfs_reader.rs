@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::items_after_statements,
+    clippy::print_stderr,
     clippy::cast_possible_truncation,
     reason = "a test may fail by panic, use std::fs and name a type where it needs one"
 )]
@@ -18,6 +19,7 @@ use std::{
 use imgcore::ReadAt as _;
 use initramfs::{
     Kind,
+    packed::{self, Compression},
     squashfs::{self, EntryKind, Image, Limits},
 };
 use testkit::Rng;
@@ -269,5 +271,72 @@ fn our_own_images_are_read() {
             (Kind::Symlink(ours), Kind::Symlink(theirs)) => assert_eq!(ours, theirs),
             (ours, theirs) => assert!(matches!((ours, theirs), (Kind::Dir, Kind::Dir))),
         }
+    }
+}
+
+/// A part of a file.
+struct Part(std::sync::Mutex<fs_err::File>, u64, u64);
+
+impl imgcore::ReadAt for Part {
+    fn size(&self) -> u64 {
+        self.2
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        use std::io::{Read as _, Seek as _};
+        let count = usize::try_from(self.2.saturating_sub(offset)).unwrap().min(buffer.len());
+        let mut file = self.0.lock().unwrap();
+        file.seek(std::io::SeekFrom::Start(self.1 + offset))?;
+        file.read(&mut buffer[..count])
+    }
+}
+
+/// What the upstream imager made of an extension: the original initramfs, one zstd frame behind it, and in that the
+/// extension's SquashFS. Its unified kernel image lies in one piece on the ESP.
+#[test]
+fn extensions_of_the_upstream_imager_are_read() {
+    let Some(reference) = testkit::reference() else { return };
+    let original = testkit::read(reference.join("in/initramfs.xz"));
+    let (_, before) = original.split_at(original.len() - 64);
+    for case in ["v1.10.6-extension", "v1.13.9-extension"] {
+        let path = reference.join("shared").join(case).join("metal-arm64.raw");
+        let mut file = fs_err::File::open(&path).unwrap();
+        let end = {
+            use std::io::Read as _;
+            // The last bytes of each window are kept in front of the next; `at` is the offset behind them.
+            let (mut window, mut at) = (vec![0; 4 << 20], 0_u64);
+            loop {
+                let count = file.read(&mut window[64..]).unwrap();
+                assert!(count > 0, "{case}: no initramfs");
+                if let Some(found) = window[..64 + count].windows(64).position(|bytes| bytes == before) {
+                    break at + found as u64;
+                }
+                window.copy_within(count..count + 64, 0);
+                at += count as u64;
+            }
+        };
+        let start = end - original.len() as u64;
+        let size = file.metadata().unwrap().len() - start;
+        let data = Arc::new(Part(std::sync::Mutex::new(file), start, size.min(64 << 20)));
+        let (mut names, mut images) = (Vec::new(), Vec::new());
+        let (summary, _) = packed::read(data, &packed::Limits::default(), &mut |header, data| {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(data, &mut bytes)?;
+            names.push(header.path().into_owned());
+            if header.path().ends_with(".sqsh") {
+                images.push(bytes);
+            }
+            Ok(())
+        });
+        let kinds: Vec<_> = summary.segments.iter().take(2).map(|segment| segment.compression).collect();
+        assert_eq!(kinds, [Compression::Xz, Compression::Zstd], "{case}");
+        let added = usize::try_from(summary.segments[0].entries).unwrap();
+        let firmware = ["usr", "usr/lib", "usr/lib/firmware", "usr/lib/firmware/rtl_nic"];
+        assert_eq!(names[added..][..6], [&["0.sqsh", "extensions.yaml"][..], &firmware].concat(), "{case}");
+        let image = open(images.pop().unwrap());
+        assert_eq!(image.superblock().compression, squashfs::Compression::Zstd);
+        let entries: Vec<_> =
+            image.entries().iter().map(|entry| (entry.path.as_str(), entry.mode, entry.mtime)).collect();
+        assert_eq!(entries, [("usr", 0o755, 1_700_000_000), ("usr/lib", 0o755, 1_700_000_000)], "{case}");
     }
 }
