@@ -5,6 +5,7 @@ mod common;
 use common::{Crafted, EPOCH, Raw, bytes, dir, file, gzip, link, shared, tar};
 use imgcore::{Blob, Digest, Epoch};
 use ocipack::{Base, Entry, Error, Image, Layer, Platform, archive, layer, media, read};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn arm64() -> Platform {
@@ -341,5 +342,56 @@ fn each_platform_has_its_own_base() {
         let (tree, _) = image.tree();
         let arch = image.platform.as_ref().map(|platform| platform.architecture.clone()).unwrap_or_default();
         assert_eq!(image.read_file(&tree, "bin/installer", 10).expect("there"), arch.as_bytes());
+    }
+}
+
+/// Any JSON: texts with every character, numbers, lists, objects.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        "[\\x00-\\x1f\\x7f\"\\\\é]{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(any::<String>(), inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a base says of itself is what the image on it says, white space or not.
+    #[test]
+    fn nothing_of_a_configuration_is_lost(
+        keys in prop::collection::btree_map("x[a-z\\x00-\\x1f]{0,6}", value(), 0..5),
+        labels in prop::collection::btree_map(any::<String>(), any::<String>(), 0..4),
+        more in prop::collection::btree_map("X[A-Za-z]{0,5}", value(), 0..3),
+        pretty in any::<bool>(),
+    ) {
+        let one = tar(&[file("a", "1")]);
+        let mut run = json!({ "Labels": labels, "Entrypoint": ["/a", "\u{1}\n"] });
+        run.as_object_mut().expect("an object").extend(more);
+        let mut config = json!({
+            "os": "linux", "architecture": "arm64", "created": "2020-01-01T00:00:00Z", "config": run,
+            "rootfs": { "type": "layers", "diff_ids": [Digest::of(&one).to_string()] }
+        });
+        config.as_object_mut().expect("an object").extend(keys);
+        let text = if pretty { serde_json::to_string_pretty(&config) } else { serde_json::to_string(&config) };
+        let text = text.expect("JSON");
+        let base = base(&text, &[(media::LAYER, one)]).expect("a base");
+        // Numbers as this reader takes them: to some of all digits it gives the neighbour.
+        let mut config: Value = serde_json::from_str(&text).expect("JSON");
+        let (_, text) = self::config(&written(Image::on(&base, &arm64(), vec![], EPOCH).expect("for arm64")));
+        config["created"] = json!("2023-11-14T22:13:20Z");
+        let found: Value = serde_json::from_str(&text).expect("JSON");
+        prop_assert_eq!(found, config);
+        prop_assert!(!text.chars().any(|c| c < ' '));
     }
 }

@@ -160,8 +160,20 @@ fn folders_become_images_alone_and_on_a_base() {
     let text = String::from_utf8_lossy(&ocipack(&["layers", &derived]).stdout).into_owned();
     assert!(text.contains("~ 0644         3 B  etc/motd  over layer 0"), "{text}");
     assert_eq!(ocipack(&["lint", "--strict", &derived]).status.code(), Some(0));
+    let (hostile, damaged) = (path("hostile.tar"), path("damaged.tar"));
+    save(hostile.as_ref(), &one_layer(&[file("../etc/passwd", "x")]));
+    let mut bytes = testkit::read(&one);
+    let config = bytes.windows(14).position(|text| text == b"\"architecture\"").expect("a configuration");
+    bytes[config] = b'!';
+    save(damaged.as_ref(), &bytes);
     for (more, code, word) in [
         (vec!["--layer", &top], 2, "no platform: give"),
+        (vec!["--base", &hostile, "--layer", &top], 1, "the base is damaged\nerror[OCI030]: path \"../etc/passwd\""),
+        (
+            vec!["--base", &damaged, "--platform", "linux/amd64", "--layer", &top],
+            1,
+            "no image to build on\nerror[OCI016]",
+        ),
         (
             vec!["--base", &one, "--platform", "linux/riscv64", "--layer", &top],
             1,

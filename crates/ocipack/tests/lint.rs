@@ -204,12 +204,12 @@ fn layout(folder: &Path) -> Report {
     struct Folder(std::path::PathBuf);
     impl ocipack::BlobSource for Folder {
         fn blob(&self, digest: &imgcore::Digest) -> std::io::Result<Option<Blob>> {
-            let bytes = testkit::read(&self.0.join("blobs/sha256").join(digest.hex()));
+            let bytes = testkit::read(self.0.join("blobs/sha256").join(digest.hex()));
             Ok(Some(Blob::new(digest.to_string(), Arc::new(bytes), None)))
         }
     }
     let options = lint::Options::default();
-    let index = testkit::read(&folder.join("index.json"));
+    let index = testkit::read(folder.join("index.json"));
     let (view, mut report) = read::open_layout(index, &Folder(folder.to_owned()), options.reader());
     report.extend(lint::check(&view.expect("a layout"), &[]));
     report
@@ -254,7 +254,7 @@ fn images_of_umoci_and_skopeo_are_clean() {
     }
 
     // An image on this base is one to them.
-    let base = read::open(Arc::new(testkit::read(&path("docker.tar")))).0.expect("an archive");
+    let base = read::open(Arc::new(testkit::read(path("docker.tar")))).0.expect("an archive");
     let base = ocipack::Base::of(&base.images[0]).expect("a base");
     let top = layer::build(&[text("etc/motd", "hello")], EPOCH).expect("valid");
     let platform = base.platform().expect("named");
@@ -269,14 +269,28 @@ fn images_of_umoci_and_skopeo_are_clean() {
     let bundle = path("bundle");
     let image = format!("{}:v1", unpacked.display());
     run(Command::new(&umoci).args(["unpack", "--rootless", "--image", &image]).arg(&bundle));
-    assert_eq!(testkit::read(&bundle.join("rootfs/etc/motd")), b"hello");
-    assert_eq!(testkit::read(&bundle.join("rootfs/bin/hello")), b"#!/bin/sh\n");
+    assert_eq!(testkit::read(bundle.join("rootfs/etc/motd")), b"hello");
+    assert_eq!(testkit::read(bundle.join("rootfs/bin/hello")), b"#!/bin/sh\n");
     assert!(!bundle.join("rootfs/usr/bin/hello").exists());
     let stat: Value =
         serde_json::from_str(&run(Command::new(&umoci).args(["stat", "--json", "--image", &image]))).expect("JSON");
     let lines = stat["history"].as_array().expect("a list");
     assert_eq!(lines.iter().filter(|line| line["empty_layer"] != json!(true)).count(), 4, "{stat}");
     copy(&format!("docker-archive:{}", file.display()), &format!("dir:{}", path("loaded").display()));
+
+    // Through a registry and back, in the specification's words and in Docker's.
+    let Some(registry) = testkit::registry::Registry::start(testkit::registry::Door::Plain) else { return };
+    for format in ["oci", "v2s2"] {
+        let (there, back) = (format!("docker://{}/a/b:{format}", registry.host()), path(&format!("{format}.tar")));
+        let tls = ["--src-tls-verify=false", "--dest-tls-verify=false", "--insecure-policy"];
+        let copy =
+            |arguments: [&str; 3]| run(Command::new(&skopeo).arg(tls[2]).arg("copy").args(&tls[..2]).args(arguments));
+        copy([&format!("--format={format}"), &format!("oci-archive:{}", file.display()), &there]);
+        copy(["--preserve-digests", &there, &format!("dir:{}", path(&format!("{format}-dir")).display())]);
+        copy(["--quiet", &there, &format!("oci-archive:{}:v1", back.display())]);
+        let report = checked(&testkit::read(&back));
+        assert!(!report.iter().any(|finding| finding.code != "OCI041"), "{format}: {report:?}");
+    }
 }
 
 /// Bases and installer images of the upstream imager, which are described by their layers and their configuration.
@@ -294,11 +308,11 @@ fn the_reference_images_are_clean_and_can_be_built_on() {
     let mut count = 0;
     for case in cases.filter(|path| path.join("unpacked/layer-0.tar").exists()) {
         let description: Value =
-            serde_json::from_slice(&testkit::read(&case.join("description.json"))).expect("a description");
+            serde_json::from_slice(&testkit::read(case.join("description.json"))).expect("a description");
         let mut crafted = Crafted::default();
         let config = crafted.json(media::DOCKER_CONFIG, &description["config"]);
         let layers: Vec<_> = (0..description["layers"].as_array().map_or(0, Vec::len))
-            .map(|index| testkit::read(&case.join(format!("unpacked/layer-{index}.tar"))))
+            .map(|index| testkit::read(case.join(format!("unpacked/layer-{index}.tar"))))
             .map(|tar| crafted.descriptor(media::DOCKER_LAYER, tar))
             .collect();
         let manifest =

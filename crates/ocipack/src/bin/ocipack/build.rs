@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Args;
-use imgcore::{Blob, Epoch, ReadAt};
+use imgcore::{Blob, Epoch, ReadAt, Severity};
 use ocipack::{
     Base, Entry, Error, Image, Layer, Platform, archive, layer, media,
     read::{self, ArchiveView},
@@ -23,7 +23,7 @@ pub(crate) struct Build {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// A folder that becomes a layer, for all platforms or for one; repeatable, the lowest first
-    #[arg(long = "layer", value_name = "[OS/ARCH=]DIR", required = true, value_parser = layer_of)]
+    #[arg(long = "layer", value_name = "[OS/ARCH=]DIR", required = true)]
     layers: Vec<LayerOf>,
     /// For which machines; repeatable [default: those that --layer names]
     #[arg(long = "platform", value_name = "OS/ARCH")]
@@ -51,11 +51,13 @@ struct LayerOf {
     folder: PathBuf,
 }
 
-fn layer_of(text: &str) -> Result<LayerOf, String> {
-    let parsed = text.split_once('=').map(|(platform, folder)| (platform.parse::<Platform>(), folder));
-    match parsed {
-        Some((Ok(platform), folder)) => Ok(LayerOf { platform: Some(platform), folder: folder.into() }),
-        _ => Ok(LayerOf { platform: None, folder: text.into() }),
+impl From<String> for LayerOf {
+    fn from(text: String) -> Self {
+        let parsed = text.split_once('=').map(|(platform, folder)| (platform.parse::<Platform>(), folder));
+        match parsed {
+            Some((Ok(platform), folder)) => Self { platform: Some(platform), folder: folder.into() },
+            _ => Self { platform: None, folder: text.into() },
+        }
     }
 }
 
@@ -139,7 +141,8 @@ impl Build {
                         )
                     })?;
                     let base = Base::of(found)?;
-                    let report = base.verify();
+                    // Its contents, too: nobody should be handed an image that leaves its folder.
+                    let (_, report) = found.tree();
                     if report.has_errors() {
                         let found: Vec<_> = report.iter().map(ToString::to_string).collect();
                         return Err(Failure::new(1, format!("the base is damaged\n{}", found.join("\n"))));
@@ -192,7 +195,9 @@ impl Build {
 
 fn open(path: &Path) -> Result<ArchiveView, Failure> {
     let look = Look::at(path);
-    let opened = look.open(read::Options::default())?;
+    // Who builds for Linux needs no names that Windows can keep.
+    let options = read::Options { portability: Severity::Warning, ..read::Options::default() };
+    let opened = look.open(options)?;
     let found: Vec<_> = opened.report.iter().map(ToString::to_string).collect();
     match opened.view.filter(|_| !opened.report.has_errors()) {
         Some(view) => Ok(view),
