@@ -1,4 +1,5 @@
 //! Extensions as the imager put them into its images, against ours from the same input.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail by panic and use std::fs")]
 
 use std::sync::Arc;
 

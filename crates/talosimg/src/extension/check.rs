@@ -77,7 +77,8 @@ fn machines(extension: &Extension, report: &mut Report) {
     for (path, node) in extension.rootfs.iter() {
         let Kind::File(data) = &node.kind else { continue };
         let name = path.rsplit('/').next().unwrap_or(path);
-        let loads = node.mode & 0o111 != 0 || name.ends_with(".ko") || name.ends_with(".so") || name.contains(".so.");
+        // libc.so, libc.so.6, nvme.ko: whoever loads them goes by the name as it stands.
+        let loads = node.mode & 0o111 != 0 || name.split('.').skip(1).any(|part| part == "ko" || part == "so");
         let firmware = path.strip_prefix(FIRMWARE).is_some_and(|rest| rest.starts_with('/'));
         if loads
             && !firmware

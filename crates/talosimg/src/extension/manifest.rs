@@ -138,7 +138,7 @@ impl fmt::Display for Manifest {
     }
 }
 
-type Other = std::collections::BTreeMap<String, serde::de::IgnoredAny>;
+type Other = serde_json::Map<String, serde_json::Value>;
 
 #[derive(Deserialize, Default)]
 #[serde(default)]

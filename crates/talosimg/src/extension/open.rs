@@ -16,11 +16,11 @@ const MANIFEST_LIMIT: u64 = 1 << 20;
 /// Modes become what the imager's extraction makes of them: a folder can be entered and changed by its owner. Nothing
 /// is returned when it is no extension.
 pub fn open(label: &str, root: Tree) -> (Option<Extension>, Report) {
-    let (extension, report) = take_apart(label, root);
+    let (extension, report) = take_apart(label, &root);
     (extension, report.owned_by(label, 0))
 }
 
-fn take_apart(label: &str, root: Tree) -> (Option<Extension>, Report) {
+fn take_apart(label: &str, root: &Tree) -> (Option<Extension>, Report) {
     let mut report = Report::new();
     let others: Vec<&str> = root
         .iter()
@@ -34,8 +34,7 @@ fn take_apart(label: &str, root: Tree) -> (Option<Extension>, Report) {
     };
     let manifest = match root.get(MANIFEST).map(|node| &node.kind) {
         Some(Kind::File(data)) => Some(data.clone()),
-        Some(_) => None,
-        None => None,
+        _ => None,
     };
     let has_rootfs = root.get(ROOTFS).is_some_and(|node| matches!(node.kind, Kind::Dir));
     let (Some(manifest), true) = (&manifest, has_rootfs) else {

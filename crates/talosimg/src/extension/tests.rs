@@ -1,6 +1,8 @@
 use imgcore::{Blob, Report};
 use initramfs::{Node, Tree};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::{Version, release};
 
@@ -407,4 +409,26 @@ fn an_embedded_configuration_is_readable_by_root_alone() {
         release::all().iter().map(|row| row.extensions.embedded_config).collect::<Vec<_>>(),
         [false, false, true, true]
     );
+}
+
+proptest! {
+    #[test]
+    fn no_manifest_and_no_range_ends_the_program(text in "\\PC{0,80}", range in "[<>=!v.x|0-9 \\-+a]{0,24}") {
+        let _ = Manifest::parse(text.as_bytes());
+        if let Ok(range) = Range::parse(&range) {
+            let _ = range.matches(&"v1.10.6".parse().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_manifest_reads_back_as_it_was_written(name in "[^\\n\u{85}\u{2028}\u{2029}\u{feff}]{0,20}", description in "[a-z:# \\-']{0,9}(\n[a-z:# \\-']{1,9}){0,3}") {
+        // Two things that YAML and Go's emitter do not keep: a line that begins with a space at the start of a block
+        // of a list, and carriage returns.
+        let metadata = Metadata { name, description, ..Metadata::default() };
+        let manifest = Manifest { version: API_VERSION.to_owned(), metadata };
+        prop_assume!(!manifest.metadata.name.chars().any(char::is_control));
+        prop_assume!(!manifest.metadata.description.starts_with('\n'));
+        let text = manifest.to_yaml();
+        prop_assert_eq!(Manifest::parse(text.as_bytes()).0, Some(manifest), "{}", text);
+    }
 }

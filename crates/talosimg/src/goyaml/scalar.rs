@@ -1,5 +1,7 @@
 //! How a text is written: plain, quoted or as a block.
 
+use std::fmt::Write as _;
+
 use super::resolve::stays_text;
 
 /// What a text is made of, as far as the styles care (`emitterc.go`, `yaml_emitter_analyze_scalar`).
@@ -133,11 +135,12 @@ fn double(text: &str) -> String {
             '\u{2028}' => 'L',
             '\u{2029}' => 'P',
             c => {
-                out.push_str(&match u32::from(c) {
-                    value @ ..=0xff => format!("x{value:02X}"),
-                    value @ ..=0xffff => format!("u{value:04X}"),
-                    value => format!("U{value:08X}"),
-                });
+                // Writing to a text does not fail.
+                let _ = match u32::from(c) {
+                    value @ ..=0xff => write!(out, "x{value:02X}"),
+                    value @ ..=0xffff => write!(out, "u{value:04X}"),
+                    value => write!(out, "U{value:08X}"),
+                };
                 continue;
             }
         };

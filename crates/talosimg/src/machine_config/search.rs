@@ -172,10 +172,13 @@ impl<'a> Search<'a> {
     }
 
     fn path(&self) -> String {
+        use std::fmt::Write as _;
         let mut path = String::new();
         for step in &self.steps {
             match step {
-                Step::Index(index) => path.push_str(&format!("[{index}]")),
+                Step::Index(index) => {
+                    let _ = write!(path, "[{index}]");
+                }
                 Step::Key(key) if key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) => {
                     if !path.is_empty() {
                         path.push('.');
@@ -184,7 +187,9 @@ impl<'a> Search<'a> {
                 }
                 // A key with an address in it may hold a password.
                 Step::Key(key) if texts::anywhere(key).is_some() => path.push_str("[…]"),
-                Step::Key(key) => path.push_str(&format!("[{key:?}]")),
+                Step::Key(key) => {
+                    let _ = write!(path, "[{key:?}]");
+                }
             }
         }
         path

@@ -1,4 +1,7 @@
+use std::fmt::Write as _;
+
 use imgcore::Severity;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -83,8 +86,20 @@ fn large_and_hostile_texts_are_bounded() {
     let row = release::find(&"v1.13.9".parse().unwrap()).unwrap();
     let mut keys = "version: v1alpha1\nmachine:\n  env:\n".to_owned();
     for index in 0..20_000 {
-        keys.push_str(&format!("    K{index}_TOKEN: S3CRET\n"));
+        writeln!(keys, "    K{index}_TOKEN: S3CRET").unwrap();
     }
     assert_eq!(check(keys.as_bytes(), row).len(), 20_000);
     assert_eq!(check(&vec![b' '; 2 << 20], row).iter().next().unwrap().code, "CFG002");
+}
+
+proptest! {
+    #[test]
+    fn no_text_ends_the_search(text in "\\PC{0,60}", lines in prop::collection::vec("[ -]{0,4}[a-zA-Z&*<]{0,6}[:]? ?[\\PC]{0,9}", 0..8)) {
+        let whole = format!("version: v1alpha1\nmachine:\n  {}\n", lines.join("\n  "));
+        for text in [text.as_str(), whole.as_str()] {
+            for row in release::all() {
+                let _ = check(text.as_bytes(), row);
+            }
+        }
+    }
 }

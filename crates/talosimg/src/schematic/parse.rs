@@ -40,13 +40,14 @@ fn map<'a>(node: &'a Node, place: &str, known: &[&'static str]) -> Result<Vec<(&
     }
     node.entries()
         .iter()
-        .map(|(key, value)| match known.iter().find(|name| *name == key) {
-            Some(name) => Ok((*name, value)),
-            None => {
-                let near = nearest(key, known.iter().copied())
-                    .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-                Err(refuse(format!("line {}: {named} has no key {key:?}, only {}{near}", value.line, known.join(", "))))
+        .map(|(key, value)| {
+            if let Some(name) = known.iter().find(|name| *name == key) {
+                return Ok((*name, value));
             }
+            let near = nearest(key, known.iter().copied());
+            let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            let known = known.join(", ");
+            Err(refuse(format!("line {}: {named} has no key {key:?}, only {known}{near}", value.line)))
         })
         .collect()
 }

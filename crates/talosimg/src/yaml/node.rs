@@ -215,7 +215,7 @@ mod tests {
     fn paths(node: &Node, path: &str, out: &mut Vec<String>) {
         match &node.kind {
             NodeKind::Scalar(text, plain) => {
-                out.push(format!("{path}={text:?}{}", if *plain { "" } else { " quoted" }))
+                out.push(format!("{path}={text:?}{}", if *plain { "" } else { " quoted" }));
             }
             NodeKind::List(items) => {
                 for (index, item) in items.iter().enumerate() {
@@ -263,7 +263,8 @@ mod tests {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for level in 1..9 {
             let before = format!("*a{}", level - 1);
-            bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [before.as_str(); 10].join(",")));
+            let line = format!("a{level}: &a{level} [{}]\n", [before.as_str(); 10].join(","));
+            bomb.push_str(&line);
         }
         for (text, word) in [
             ("a: 1\na: 2\n", "line 2"),
