@@ -15,6 +15,7 @@ const MANIFEST_LIMIT: u64 = 1 << 20;
 ///
 /// Modes become what the imager's extraction makes of them: a folder can be entered and changed by its owner. Nothing
 /// is returned when it is no extension.
+#[expect(clippy::needless_pass_by_value, reason = "the tree is taken apart, and nobody needs it behind that")]
 pub fn open(label: &str, root: Tree) -> (Option<Extension>, Report) {
     let (extension, report) = take_apart(label, &root);
     (extension, report.owned_by(label, 0))
