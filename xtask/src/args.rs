@@ -1,8 +1,8 @@
 //! Arguments. One doc comment per option; `--help` is made of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use boardbuild::{Bootloader, Epoch, Error, Format, Request, SupplyRequest};
+use boardbuild::{Bootloader, Epoch, Error, Format, Omni, Request, SupplyRequest};
 use clap::{Args, Parser, Subcommand};
 
 /// Talos Linux images for Rockchip boards: no Docker, no root, the same bytes every time, proved before flashing.
@@ -114,6 +114,27 @@ pub(crate) struct ImageArgs {
     /// Replace one input by a local file; repeatable
     #[arg(long = "source", value_name = "NAME=PATH", value_parser = pair)]
     pub(crate) sources: Vec<(String, String)>,
+    /// Merge a system extension: a reference, a tar with manifest.yaml and rootfs/, oci:DIR, oci-archive:FILE; repeatable
+    #[arg(long = "extension", value_name = "REF|FILE", help_heading = "Talos")]
+    pub(crate) extensions: Vec<String>,
+    /// Use this kernel instead of the base's; --modules gives its modules
+    #[arg(long, value_name = "FILE", help_heading = "Talos")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// Modules of the kernel: a folder or a tar as `make modules_install` fills it
+    #[arg(long, value_name = "DIR|TAR", help_heading = "Talos")]
+    pub(crate) modules: Option<PathBuf>,
+    /// Put this machine configuration into the image (Talos 1.12 and later); refused when it holds secrets
+    #[arg(long, value_name = "FILE", help_heading = "Talos")]
+    pub(crate) embed_config: Option<PathBuf>,
+    /// Let the node join Omni at this address, https://HOST:PORT or grpc://HOST:PORT
+    #[arg(long, value_name = "URL", requires = "join_token_file", help_heading = "Talos")]
+    pub(crate) omni: Option<String>,
+    /// File with Omni's join token; it is shown and recorded nowhere
+    #[arg(long, value_name = "FILE", requires = "omni", help_heading = "Talos")]
+    pub(crate) join_token_file: Option<PathBuf>,
+    /// Record in the image what it is made of, as those of the Image Factory do; --omni does it too
+    #[arg(long, help_heading = "Talos")]
+    pub(crate) schematic: bool,
     /// Size of the finished image, a multiple of 512; nothing is added to it [default: as the imager's]
     #[arg(long, value_name = "BYTES")]
     pub(crate) size: Option<u64>,
@@ -242,6 +263,12 @@ pub(crate) struct SupplyArgs {
     /// Where kernel, initramfs and boot programs come from, as for `image`
     #[arg(long, value_name = "BASE")]
     pub(crate) base: Option<String>,
+    /// What the installer image stands on, as for `image`
+    #[arg(long, value_name = "BASE")]
+    pub(crate) installer_base: Option<String>,
+    /// A system extension, as for `image`; repeatable
+    #[arg(long = "extension", value_name = "REF|FILE")]
+    pub(crate) extensions: Vec<String>,
     /// Replace one input by a local file; repeatable
     #[arg(long = "source", value_name = "NAME=PATH", value_parser = pair)]
     pub(crate) sources: Vec<(String, String)>,
@@ -357,6 +384,8 @@ impl SupplyArgs {
         build.talos.clone_from(&self.talos);
         build.boot.clone_from(&self.boot);
         build.base.clone_from(&self.base);
+        build.installer_base.clone_from(&self.installer_base);
+        build.extensions.clone_from(&self.extensions);
         build.locked = self.locked;
         build.epoch = epoch()?;
         for (name, path) in &self.sources {
@@ -387,6 +416,18 @@ impl ImageArgs {
                 return Err(Error::usage(format!("--source {name} is given twice")));
             }
         }
+        if let Some(kernel) = &self.kernel
+            && request.sources.insert("kernel".to_owned(), kernel.clone()).is_some()
+        {
+            return Err(Error::usage("--kernel and --source kernel=… name the same input"));
+        }
+        request.extensions.clone_from(&self.extensions);
+        request.modules.clone_from(&self.modules);
+        request.embed_config.clone_from(&self.embed_config);
+        if let (Some(url), Some(file)) = (&self.omni, &self.join_token_file) {
+            request.omni = Some(Omni::new(url, &token(file)?)?);
+        }
+        request.schematic = self.schematic;
         request.size = self.size;
         request.kernel_args.clone_from(&self.kernel_args);
         for text in &self.meta {
@@ -405,6 +446,27 @@ impl ImageArgs {
         request.workers = self.threads.map(usize::from);
         request.epoch = epoch()?;
         Ok(request)
+    }
+}
+
+/// The content of a token file. Tokens have some hundred bytes.
+fn token(path: &Path) -> Result<String, Error> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    let read = fs_err::File::open(path).and_then(|file| file.take(65_536).read_to_string(&mut text));
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let finding = boardbuild::Finding::error(
+                "SRC001",
+                format!("--join-token-file: no file at this path: {}", path.display()),
+            );
+            Err(Error::new(
+                boardbuild::Exit::Input,
+                finding.help("write the token that Omni shows under `Join Tokens` into a file"),
+            ))
+        }
+        Err(error) => Err(Error::io(path, &error)),
     }
 }
 

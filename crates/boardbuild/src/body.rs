@@ -11,6 +11,7 @@ use crate::{
     board::Board,
     error::{Error, Exit, Result},
     front::Front,
+    initrd::{Initramfs, LayerRecord},
     inputs::Input,
     proof::layout,
     request::Request,
@@ -126,6 +127,11 @@ pub enum Place {
     Spi,
     /// A layer of the installer image.
     Installer,
+    /// A file system image in the initramfs.
+    Extension {
+        /// Its name there.
+        image: String,
+    },
     /// Part of a device tree on the ESP.
     Tree {
         /// Its path.
@@ -150,6 +156,8 @@ pub(crate) struct Plan {
     pub uki: Blob,
     /// systemd-boot.
     pub sd_boot: Blob,
+    /// System extensions, in the order of the nodes' list.
+    pub extensions: Vec<LayerRecord>,
     /// Inputs with the SHA-256 of the bytes in the image and where those are.
     pub inputs: Vec<(Input, Digest, Place)>,
     /// SHA-256 over what the image is made of and where; the same in every version of the compressors.
@@ -168,6 +176,19 @@ pub(crate) struct Materials<'a> {
     pub base: BTreeMap<&'static str, Input>,
     /// The instant that reaches bytes.
     pub epoch: Epoch,
+    /// What the kernel is.
+    pub kernel: Option<kernel::KernelInfo>,
+    /// The kernel command line.
+    pub command_line: cmdline::Cmdline,
+    /// The initramfs with everything that is put behind it.
+    pub initramfs: Option<Initramfs>,
+}
+
+/// Looks at the kernel: its release, and whose it is.
+pub(crate) fn look_at_kernel(base: &BTreeMap<&'static str, Input>) -> (Option<kernel::KernelInfo>, Report) {
+    let Some(input) = base.get("kernel") else { return (None, Report::new()) };
+    let (info, report) = kernel::look(&input.blob, &[VENDOR_KERNEL]);
+    (info, report.owned_by("kernel", 0))
 }
 
 impl Plan {
@@ -182,7 +203,7 @@ impl Plan {
         allowed: &Allowed,
         mut report: Report,
     ) -> Result<Self> {
-        let Materials { board, front, base, epoch } = materials;
+        let Materials { board, front, base, epoch, kernel: kernel_info, command_line, initramfs: whole } = materials;
         report.extend(front.report.clone());
         let (spec, layout) = prove_layout(&target, board, front, &mut report)?;
         let input = |role: &str| -> Result<&Input> {
@@ -194,15 +215,15 @@ impl Plan {
         };
         let (kernel_input, initramfs) = (input("kernel")?, input("initramfs")?);
         let (sd_boot, stub) = (input("systemd-boot")?, input("systemd-stub")?);
-        let (kernel_info, kernel_report) = kernel::look(&kernel_input.blob, &[VENDOR_KERNEL]);
-        report.extend(kernel_report.owned_by("kernel", 0));
         check_initramfs(&initramfs.blob, &mut report)?;
         for (role, program) in [("systemd-boot", sd_boot), ("systemd-stub", stub)] {
             check_efi_program(role, &program.blob, &mut report)?;
         }
-        let overlay_args = board.overlay.as_ref().map(|overlay| overlay.kernel_args.clone()).unwrap_or_default();
-        let command_line = cmdline::build(target.release, &overlay_args, &request.kernel_args);
-        report.extend(command_line.check().owned_by("kernel command line", 0));
+        let mut found = command_line.check().owned_by("kernel command line", 0);
+        for finding in &mut found {
+            finding.message = crate::record::redact(&finding.message);
+        }
+        report.extend(found);
         if let Some(tree) = &front.dtb {
             let text = command_line.to_string();
             let generation = kernel_info.as_ref().map(generation);
@@ -223,16 +244,16 @@ impl Plan {
         let refuse = |error: &dyn std::fmt::Display| {
             Error::refused(std::iter::once(Finding::error("VER003", error.to_string())).collect()).after(report.clone())
         };
-        let kernel_release = kernel_info.map(|info| info.release);
+        let kernel_release = kernel_info.as_ref().map(|info| info.release.clone());
         let assets = boot::Assets {
             kernel: kernel_input.blob.clone(),
-            initramfs: initramfs.blob.clone(),
+            initramfs: whole.as_ref().map_or_else(|| initramfs.blob.clone(), |whole| whole.blob.clone()),
             stub: stub.blob.clone(),
             sd_boot: sd_boot.blob.clone(),
             splash: base.get("splash").map(|input| input.blob.clone()),
             uname: kernel_release.clone(),
         };
-        let uki = boot::uki(target.release, &target.version, &assets, &command_line, *epoch)
+        let uki = boot::uki(target.release, &target.version, &assets, command_line, *epoch)
             .map_err(|error| refuse(&error))?;
         let uki_blob = Blob::new("unified kernel image", Arc::new(uki.clone()), None);
         let extra: Vec<(String, Blob)> = front.dtb.iter().map(|tree| (tree.path.clone(), tree.blob.clone())).collect();
@@ -259,7 +280,8 @@ impl Plan {
                 table.insert_partition(&mut disk, partition, content).map_err(planned)?;
             }
         }
-        let inputs = place_inputs(&target, front, base);
+        let before = whole.as_ref().map_or(0, |whole| whole.before);
+        let inputs = place_inputs(&target, front, base, before);
         let digest = plan_digest(&disk)?;
         Ok(Self {
             command_line: command_line.to_string(),
@@ -268,6 +290,7 @@ impl Plan {
             disk,
             uki: uki_blob,
             sd_boot: sd_boot.blob.clone(),
+            extensions: whole.as_ref().map(|whole| whole.layers.clone()).unwrap_or_default(),
             inputs,
             digest,
             report,
@@ -377,7 +400,12 @@ fn check_efi_program(role: &str, blob: &Blob, report: &mut Report) -> Result<()>
     Ok(())
 }
 
-fn place_inputs(target: &Target, front: &Front, base: &BTreeMap<&'static str, Input>) -> Vec<(Input, Digest, Place)> {
+fn place_inputs(
+    target: &Target,
+    front: &Front,
+    base: &BTreeMap<&'static str, Input>,
+    before: u64,
+) -> Vec<(Input, Digest, Place)> {
     let uki = boot::uki_path(&target.version);
     let mut inputs = Vec::new();
     for file in front.in_image() {
@@ -397,7 +425,11 @@ fn place_inputs(target: &Target, front: &Front, base: &BTreeMap<&'static str, In
         let section = |name: &str| Place::Uki { path: uki.clone(), section: name.to_owned(), range: None };
         let place = match *role {
             "kernel" => section(".linux"),
-            "initramfs" => section(".initrd"),
+            // What extensions add stands behind it, microcode in front of it.
+            "initramfs" => {
+                let range = Some((before, before.saturating_add(input.blob.size())));
+                Place::Uki { path: uki.clone(), section: ".initrd".to_owned(), range }
+            }
             "splash" => section(".splash"),
             "systemd-boot" => Place::Esp { path: boot::SD_BOOT_PATH.to_owned() },
             _ => Place::Stub,

@@ -1,6 +1,6 @@
 //! From a request to published files: inputs, proofs, plan, write, check, rename.
 
-mod finished;
+pub(crate) mod finished;
 mod start;
 mod write;
 
@@ -10,8 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use imgcore::{Digest, Finding, Progress, Report};
+use imgcore::{Digest, Finding, Progress, ReadAt as _, Report};
 use serde::Serialize;
+use talosimg::{cmdline, omni};
 
 use self::{
     finished::Finished,
@@ -26,9 +27,9 @@ use crate::{
     files::Outputs,
     front::Front,
     home::Home,
-    installer_image,
+    initrd, installer_image,
     net::Network,
-    record::{self, BUILD_JSON, InputRecord, MetaRecord, OutputRecord, Record},
+    record::{self, BUILD_JSON, InputRecord, MetaRecord, OutputRecord, Record, SchematicRecord},
     request::Request,
     store::{Store, canonical_json},
     verify,
@@ -101,12 +102,72 @@ impl Built {
 
 impl Start {
     /// Proves and plans the image.
-    fn plan(&self, request: &Request, front: &Front) -> Result<Plan> {
+    fn plan(&self, request: &Request, front: &Front, context: &Context<'_>) -> Result<Plan> {
         let (target, found) = Target::decide(request, &self.board, &self.defaults.talos)?;
         let mut report = self.report.clone();
         report.extend(found);
-        let materials = Materials { board: &self.board, front, base: self.base.clone(), epoch: self.epoch };
+        let (kernel, found) = body::look_at_kernel(&self.base);
+        report.extend(found);
+        let overlay_args = self.board.overlay.as_ref().map(|overlay| overlay.kernel_args.clone()).unwrap_or_default();
+        let command_line = cmdline::build(target.release, &overlay_args, &request.all_kernel_args());
+        if let Some(config) = &self.config {
+            let text = config.read_all(initrd::CONFIG_LIMIT)?;
+            report.extend(talosimg::machine_config::check(&text, target.release).owned_by("embedded configuration", 0));
+        }
+        if request.omni.is_some() {
+            report.push(self.upgrade(request)?.finding());
+        }
+        let schematic = if self.records_schematic(request) { Some(self.schematic(request)?) } else { None };
+        let mut initramfs = match (self.base.get("kernel"), self.base.get("initramfs")) {
+            (Some(image), Some(base)) => {
+                let setting = initrd::Setting {
+                    version: &target.version,
+                    release: target.release,
+                    kernel: &image.blob,
+                    kernel_release: kernel.as_ref().map(|info| info.release.as_str()),
+                    enforced: command_line.to_string().split(' ').any(|word| word == "module.sig_enforce=1"),
+                    epoch: self.epoch,
+                    allowed: &self.allowed,
+                    workers: workers(request),
+                };
+                Some(initrd::assemble(base, &self.additions(schematic.as_ref()), &setting, context)?)
+            }
+            _ => None,
+        };
+        if let Some(initramfs) = &mut initramfs {
+            report.extend(std::mem::take(&mut initramfs.report));
+        }
+        let materials = Materials {
+            board: &self.board,
+            front,
+            base: self.base.clone(),
+            epoch: self.epoch,
+            kernel,
+            command_line,
+            initramfs,
+        };
         Plan::make(target, request, &materials, &self.allowed, report)
+    }
+
+    /// Whether the image says what it is made of.
+    fn records_schematic(&self, request: &Request) -> bool {
+        request.schematic || request.omni.is_some()
+    }
+
+    /// What an upgrade through Omni does with the node.
+    fn upgrade(&self, request: &Request) -> Result<omni::Report> {
+        let schematic = self.schematic(request)?;
+        let mut other = self.other_extensions();
+        let recorded = self.records_schematic(request);
+        if !recorded {
+            other.extend(schematic.customization.official_extensions.iter().cloned());
+        }
+        Ok(omni::upgrade(&omni::Image {
+            schematic: recorded.then_some(&schematic),
+            overlay: self.board.overlay.is_some(),
+            other_extensions: &other,
+            other_kernel: request.sources.contains_key("kernel"),
+        }))
     }
 
     /// What the installer image holds above its base.
@@ -123,6 +184,11 @@ impl Start {
             epoch: self.epoch,
         }
     }
+}
+
+/// Count of worker threads.
+pub(crate) fn workers(request: &Request) -> usize {
+    request.workers.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1)
 }
 
 fn out_folder(request: &Request, board: &Board) -> PathBuf {
@@ -146,17 +212,17 @@ pub fn image(request: &Request, context: &Context<'_>) -> Result<Built> {
     }
 
     let front = start.front(request)?;
-    let plan = start.plan(request, &front)?;
+    let plan = start.plan(request, &front, context)?;
     let mut built = Built::of(&plan, &start, &folder);
     if request.dry_run {
-        built.record = Some(new_record(request, &start, &front, &plan));
+        built.record = Some(new_record(request, &start, &front, &plan)?);
         built.explain = explain;
         return Ok(built);
     }
 
     let _lock = context.store.lock(&finished.folder.to_string_lossy())?;
     let mut outputs = Outputs::open(&folder)?;
-    let mut record = new_record(request, &start, &front, &plan);
+    let mut record = new_record(request, &start, &front, &plan)?;
     if let Some(overlay) = &start.board.overlay
         && !start.installers.is_empty()
     {
@@ -230,7 +296,7 @@ pub fn installer(request: &Request, context: &Context<'_>) -> Result<Built> {
         return Ok(done.into_built(&start, folder, explain));
     }
     let front = start.front(request)?;
-    let plan = start.plan(request, &front)?;
+    let plan = start.plan(request, &front, context)?;
     let mut built = Built::of(&plan, &start, &folder);
     if !request.dry_run {
         let _lock = context.store.lock(&finished.folder.to_string_lossy())?;
@@ -318,7 +384,7 @@ fn outputs_of(built: &mut Built, record: &Record) {
     built.outputs.extend(record.spi.clone());
 }
 
-fn new_record(request: &Request, start: &Start, front: &Front, plan: &Plan) -> Record {
+fn new_record(request: &Request, start: &Start, front: &Front, plan: &Plan) -> Result<Record> {
     let target = &plan.target;
     let mut inputs: Vec<InputRecord> = record::inputs(plan);
     inputs.extend(start.installer_base.iter().map(|base| InputRecord {
@@ -330,8 +396,27 @@ fn new_record(request: &Request, start: &Start, front: &Front, plan: &Plan) -> R
         written: base.digest,
         place: body::Place::Installer,
     }));
+    let local = |name: &str, sha256: Digest, size: u64, image: &str| InputRecord {
+        name: name.to_owned(),
+        sha256,
+        size,
+        origin: "local file".to_owned(),
+        licence: None,
+        written: sha256,
+        place: body::Place::Extension { image: image.to_owned() },
+    };
+    inputs.extend(start.extensions.iter().enumerate().map(|(number, source)| InputRecord {
+        origin: source.origin.clone(),
+        ..local(&format!("extension-{number}"), source.digest, source.size, &format!("{number}.sqsh"))
+    }));
+    inputs.extend(start.modules.iter().map(|own| local("modules", own.digest, own.size, "kernel-modules.sqsh")));
+    if let Some(config) = &start.config {
+        let image = plan.extensions.iter().find(|layer| layer.name == "embedded-config");
+        let image = image.map_or_else(String::new, |layer| layer.image.clone());
+        inputs.push(local("embedded-config", config.compute_digest()?, config.size(), &image));
+    }
     inputs.sort_by(|a, b| a.name.cmp(&b.name));
-    Record {
+    Ok(Record {
         schema: 1,
         generator: format!("talos-rk {}", env!("CARGO_PKG_VERSION")),
         board: start.board.name.clone(),
@@ -356,6 +441,9 @@ fn new_record(request: &Request, start: &Start, front: &Front, plan: &Plan) -> R
         plan: Some(plan.digest),
         layout: record::ranges(&plan.layout),
         inputs,
+        extensions: plan.extensions.clone(),
+        schematic: SchematicRecord::of(&start.schematic(request)?, start.records_schematic(request)),
+        omni_upgrade: start.upgrade(request)?,
         overlay: None,
         images: Vec::new(),
         installer: None,
@@ -363,7 +451,7 @@ fn new_record(request: &Request, start: &Start, front: &Front, plan: &Plan) -> R
         boot_flow: front.chain.json(),
         allowed: start.allowed.codes().map(str::to_owned).collect(),
         warnings: record::warnings(&plan.report),
-    }
+    })
 }
 
 /// JSON for people: sorted keys, two spaces, a line break at the end.

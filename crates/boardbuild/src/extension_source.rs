@@ -43,7 +43,10 @@ enum Contents {
 
 impl std::fmt::Debug for ExtensionSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ExtensionSource").field("label", &self.label).field("digest", &self.digest).finish_non_exhaustive()
+        f.debug_struct("ExtensionSource")
+            .field("label", &self.label)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,18 +91,26 @@ impl Resolver<'_> {
                 contents: Contents::Tar(path.to_owned()),
             });
         }
-        if [".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst"].iter().any(|ending| text.ends_with(ending)) && !text.contains("archive:") {
+        if [".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst"].iter().any(|ending| text.ends_with(ending))
+            && !text.contains("archive:")
+        {
             let finding = Finding::error("SRC001", format!("--extension: no file at this path: {text}"));
             return Err(Error::new(crate::error::Exit::Input, finding.help(FORMS)));
         }
         match Place::parse("--extension", text, None).map_err(|error| error.or_help(FORMS))? {
-            Place::Folder(_) => Err(Error::usage(format!("--extension: {text}: modes and owners of a folder are this machine's"))
-                .or_help("pack it: tar --owner=0 --group=0 -cf extension.tar manifest.yaml rootfs")),
+            Place::Folder(_) => {
+                Err(Error::usage(format!("--extension: {text}: modes and owners of a folder are this machine's"))
+                    .or_help("pack it: tar --owner=0 --group=0 -cf extension.tar manifest.yaml rootfs"))
+            }
             Place::Layout { folder: path, tag } | Place::Archive { file: path, tag } => local(&path, tag.as_deref()),
             Place::Reference(reference) => {
                 let (origin, opened) = self.open_image(&reference, &platform)?;
                 let digest = opened.view.manifest.as_ref().map_or_else(
-                    || Digest::of(&canonical_json(&opened.view.layers.iter().map(|layer| layer.digest).collect::<Vec<_>>())),
+                    || {
+                        Digest::of(&canonical_json(
+                            &opened.view.layers.iter().map(|layer| layer.digest).collect::<Vec<_>>(),
+                        ))
+                    },
                     |manifest| manifest.digest,
                 );
                 Ok(source(text, origin, digest, opened))
@@ -136,46 +147,55 @@ impl ExtensionSource {
     /// # Errors
     /// An extension that is damaged or hostile, with the entry; the network, the store.
     pub(crate) fn files(&self, context: &Context<'_>) -> Result<Files> {
-        let mut unpacked = Vec::new();
-        let view = match &self.contents {
-            Contents::Tar(path) => {
-                let data = plain(files::open_blob(&self.label, path, None)?, &self.label, context, &mut unpacked)?;
-                ImageView::of_tar(data, options()).map_err(|finding| refused(&self.label, std::iter::once(finding).collect()))?
-            }
-            Contents::Image(opened) => {
-                let mut layers = Vec::new();
-                for index in 0..opened.view.layers.len() {
-                    let layer = opened.layer(index, context)?;
-                    let Some(data) = layer.data.clone() else { continue };
-                    let data = plain(data, &self.label, context, &mut unpacked)?;
-                    layers.push(LayerView { compression: Compression::None, data: Some(data), ..layer });
-                }
-                let mut view = opened.view.clone();
-                view.layers = layers;
-                view
+        let opened = match &self.contents {
+            Contents::Tar(path) => return files_of_tar(path, &self.label, context),
+            Contents::Image(opened) => opened,
+        };
+        let (mut layers, mut unpacked) = (Vec::new(), Vec::new());
+        for index in 0..opened.view.layers.len() {
+            let layer = opened.layer(index, context)?;
+            let Some(data) = layer.data.clone() else { continue };
+            let data = plain(data, &self.label, context, &mut unpacked)?;
+            layers.push(LayerView { compression: Compression::None, data: Some(data), ..layer });
+        }
+        let mut view = opened.view.clone();
+        view.layers = layers;
+        files_of(&view, &self.label, unpacked, context)
+    }
+}
+
+/// Everything that is in a tar, compressed or not.
+///
+/// # Errors
+/// A tar that is damaged or hostile, with the entry; the store.
+pub(crate) fn files_of_tar(path: &Path, label: &str, context: &Context<'_>) -> Result<Files> {
+    let mut unpacked = Vec::new();
+    let data = plain(files::open_blob(label, path, None)?, label, context, &mut unpacked)?;
+    let view =
+        ImageView::of_tar(data, options()).map_err(|finding| refused(label, std::iter::once(finding).collect()))?;
+    files_of(&view, label, unpacked, context)
+}
+
+fn files_of(view: &ImageView, label: &str, unpacked: Vec<TempPath>, context: &Context<'_>) -> Result<Files> {
+    let (found, report) = view.tree();
+    if report.has_errors() {
+        return Err(refused(label, report));
+    }
+    let mut tree = Tree::new();
+    for (path, node) in found.iter() {
+        let kind = match &node.kind {
+            NodeKind::Dir => initramfs::Kind::Dir,
+            NodeKind::Symlink { target } => initramfs::Kind::Symlink(target.clone()),
+            NodeKind::File { .. } => {
+                let data = view.file_blob(&found, path).ok_or_else(|| context.store.emptied())?;
+                initramfs::Kind::File(data)
             }
         };
-        let (found, report) = view.tree();
-        if report.has_errors() {
-            return Err(refused(&self.label, report));
-        }
-        let mut tree = Tree::new();
-        for (path, node) in found.iter() {
-            let kind = match &node.kind {
-                NodeKind::Dir => initramfs::Kind::Dir,
-                NodeKind::Symlink { target } => initramfs::Kind::Symlink(target.clone()),
-                NodeKind::File { .. } => {
-                    let data = view.file_blob(&found, path).ok_or_else(|| context.store.emptied())?;
-                    initramfs::Kind::File(data)
-                }
-            };
-            let node = Node { kind, mode: node.mode, xattrs: node.xattrs.clone() };
-            tree.insert(path, node).map_err(|error| {
-                refused(&self.label, std::iter::once(Finding::error("SRC023", error.to_string())).collect())
-            })?;
-        }
-        Ok(Files { tree, report, _unpacked: unpacked })
+        let node = Node { kind, mode: node.mode, xattrs: node.xattrs.clone() };
+        tree.insert(path, node)
+            .map_err(|error| refused(label, std::iter::once(Finding::error("SRC023", error.to_string())).collect()))?;
     }
+    Ok(Files { tree, report, _unpacked: unpacked })
 }
 
 /// A stream without its compression, in a file beside the store's blobs if it had one.

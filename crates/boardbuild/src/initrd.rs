@@ -3,7 +3,7 @@
 
 use std::{io::Write as _, sync::Arc};
 
-use imgcore::{Blob, Digest, Epoch, Finding, Progress as _, ReadAt as _, Report};
+use imgcore::{Blob, Digest, Epoch, Finding, ReadAt as _, Report};
 use initramfs::{cpio, packed, squashfs};
 use serde::{Deserialize, Serialize};
 use talosimg::{
@@ -19,7 +19,8 @@ use crate::{
     extension_source::{ExtensionSource, Files},
     files::{self, FileSource},
     inputs::Input,
-    modules::{self, ModulesSource},
+    modules,
+    modules_source::ModulesSource,
     store::canonical_json,
 };
 
@@ -119,8 +120,7 @@ pub(crate) fn assemble(
     setting: &Setting<'_>,
     context: &Context<'_>,
 ) -> Result<Initramfs> {
-    let mut plain =
-        Initramfs { blob: base.blob.clone(), before: 0, layers: Vec::new(), report: Report::new() };
+    let mut plain = Initramfs { blob: base.blob.clone(), before: 0, layers: Vec::new(), report: Report::new() };
     if additions.is_empty() {
         plain.report = modules::check_base(base, setting, context)?;
         return Ok(plain);
@@ -160,7 +160,8 @@ pub(crate) fn assemble(
     });
     let layers: Vec<_> = layers.collect();
     let images = images(&merged, setting, context)?;
-    let appended = merged.archive(images.iter().map(|(blob, _)| blob.clone()).collect()).map_err(|error| fault(&error))?;
+    let appended =
+        merged.archive(images.iter().map(|(blob, _)| blob.clone()).collect()).map_err(|error| fault(&error))?;
     let archive = cpio::plan(&appended, setting.epoch).map_err(|error| wrong(&error))?;
     let mut incoming = context.store.incoming()?;
     packed::zstd(&archive, &mut incoming).map_err(|error| wrong(&error))?;
@@ -221,7 +222,7 @@ fn merge(
         return Ok((None, files, report));
     };
     if let Some(schematic) = additions.schematic {
-        extensions.push(schematic.extension().map_err(|error| fault(&error))?);
+        extensions.push(schematic.extension(None).map_err(|error| fault(&error))?);
     }
     if let Some(config) = additions.config {
         let text = config.read_all(CONFIG_LIMIT)?;
@@ -243,7 +244,8 @@ fn images(merged: &Merged, setting: &Setting<'_>, context: &Context<'_>) -> Resu
         if context.progress.cancelled() {
             return Err(Error::cancelled());
         }
-        let options = squashfs::Options { epoch: setting.epoch, workers: setting.workers, ..squashfs::Options::default() };
+        let options =
+            squashfs::Options { epoch: setting.epoch, workers: setting.workers, ..squashfs::Options::default() };
         let plan = squashfs::plan(&layer.tree, &options).map_err(|error| wrong(&error))?;
         let folder = context.store.partial_path("");
         fs_err::create_dir_all(&folder)?;

@@ -3,8 +3,12 @@
 
 use imgcore::{Digest, Layout, Report};
 use serde::{Deserialize, Serialize};
+use talosimg::{omni, schematic::Schematic};
 
-use crate::body::{Place, Plan};
+use crate::{
+    body::{Place, Plan},
+    initrd::LayerRecord,
+};
 
 /// Name of the record among the outputs.
 pub const BUILD_JSON: &str = "build.json";
@@ -45,6 +49,15 @@ pub struct Record {
     pub layout: Vec<RangeRecord>,
     /// Everything that went in.
     pub inputs: Vec<InputRecord>,
+    /// System extensions in the initramfs, in the order of the nodes' list.
+    #[serde(default)]
+    pub extensions: Vec<LayerRecord>,
+    /// What the image is made of, in the words of the Image Factory.
+    #[serde(default)]
+    pub schematic: SchematicRecord,
+    /// What an upgrade through Omni does with the node.
+    #[serde(default = "unknown_upgrade")]
+    pub omni_upgrade: omni::Report,
     /// The overlay image, if one was built.
     pub overlay: Option<OutputRecord>,
     /// The raw images by format.
@@ -61,6 +74,41 @@ pub struct Record {
     pub allowed: Vec<String>,
     /// Codes of all warnings, sorted, without repeats.
     pub warnings: Vec<String>,
+}
+
+fn unknown_upgrade() -> omni::Report {
+    omni::upgrade(&omni::Image { overlay: true, ..omni::Image::default() })
+}
+
+/// A schematic of the Image Factory.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SchematicRecord {
+    /// Its identifier, of the whole text.
+    pub id: String,
+    /// Its text; join tokens, META values and an embedded configuration are there by digest only.
+    pub text: String,
+    /// Whether the image carries it.
+    pub recorded: bool,
+}
+
+impl SchematicRecord {
+    /// The record of a schematic.
+    pub(crate) fn of(schematic: &Schematic, recorded: bool) -> Self {
+        let digest = |text: &str| Digest::of(text.as_bytes()).to_string();
+        let mut shown = schematic.clone();
+        let customization = &mut shown.customization;
+        for argument in &mut customization.extra_kernel_args {
+            *argument = redact(argument);
+        }
+        for (_, value) in &mut customization.meta {
+            *value = digest(value);
+        }
+        if !customization.embedded_machine_configuration.is_empty() {
+            customization.embedded_machine_configuration = digest(&customization.embedded_machine_configuration);
+        }
+        Self { id: schematic.id(), text: shown.to_yaml(), recorded }
+    }
 }
 
 /// A META value.

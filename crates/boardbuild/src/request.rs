@@ -1,10 +1,38 @@
 //! What a user asks for.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use imgcore::Epoch;
 
-use talosimg::Bootloader;
+use talosimg::{Bootloader, omni::Token};
+
+use crate::error::{Error, Result};
+
+/// How a node joins Omni. It prints without the join token.
+#[derive(Clone)]
+pub struct Omni {
+    /// Kernel arguments, the join token in them.
+    arguments: Vec<String>,
+}
+
+impl fmt::Debug for Omni {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Omni").finish_non_exhaustive()
+    }
+}
+
+impl Omni {
+    /// Takes Omni's address and the content of a token file.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`](crate::Exit::Usage) for an address or a token that is none; the message holds no part of the token.
+    pub fn new(url: &str, token: &str) -> Result<Self> {
+        let wrong = |option: &str, error: &talosimg::Error| Error::usage(format!("{option}: {error}"));
+        let token = Token::parse(token).map_err(|error| wrong("--join-token-file", &error))?;
+        let arguments = talosimg::omni::arguments(url, &token).map_err(|error| wrong("--omni", &error))?;
+        Ok(Self { arguments })
+    }
+}
 
 /// Everything that the command line, the environment and the defaults decide about one build.
 #[derive(Debug, Clone)]
@@ -23,6 +51,16 @@ pub struct Request {
     pub base: Option<String>,
     /// What the installer image stands on.
     pub installer_base: Option<String>,
+    /// System extensions: references, layouts, archives, tars.
+    pub extensions: Vec<String>,
+    /// Folder or tar with the modules of the kernel that `sources` names.
+    pub modules: Option<PathBuf>,
+    /// Machine configuration that the image carries.
+    pub embed_config: Option<PathBuf>,
+    /// Where the node joins Omni.
+    pub omni: Option<Omni>,
+    /// Whether the image says what it is made of, as those of the Image Factory do.
+    pub schematic: bool,
     /// Inputs replaced by local files.
     pub sources: BTreeMap<String, PathBuf>,
     /// Size of the finished image in bytes.
@@ -52,6 +90,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// The kernel arguments behind all others, with those of Omni.
+    pub(crate) fn all_kernel_args(&self) -> Vec<String> {
+        self.kernel_args.iter().chain(self.omni.iter().flat_map(|omni| &omni.arguments)).cloned().collect()
+    }
+
     /// A request for a board that leaves everything else to the defaults.
     pub fn new(board: impl Into<String>) -> Self {
         Self {
@@ -62,6 +105,11 @@ impl Request {
             formats: Vec::new(),
             base: None,
             installer_base: None,
+            extensions: Vec::new(),
+            modules: None,
+            embed_config: None,
+            omni: None,
+            schematic: false,
             sources: BTreeMap::new(),
             size: None,
             kernel_args: Vec::new(),

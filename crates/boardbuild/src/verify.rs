@@ -15,6 +15,7 @@ use talosimg::{boot, meta, uki};
 
 use crate::{
     allow::Allowed,
+    archive,
     board::{self, Board, SECTOR},
     body::Place,
     build::Context,
@@ -373,11 +374,11 @@ pub fn verify(request: &VerifyRequest, context: &Context<'_>) -> Result<Verified
     let board = request.board.as_deref().map(|name| board::find(&context.home.boards, name)).transpose()?;
     let file = open(&request.file)?;
     if is_tar(file.as_ref())? {
-        if board.is_some() || request.build.is_some() {
-            return Err(Error::usage("--board and --build cannot be asked of an overlay archive")
-                .or_help("verify the disk image with them, and the archive alone"));
+        if request.build.is_some() {
+            return Err(Error::usage("--build cannot be asked of an image archive")
+                .or_help("verify the disk image with it, and the archive alone"));
         }
-        return Ok(verify_archive(&request.file, file, &allowed));
+        return verify_archive(&request.file, file, board.as_ref(), &allowed);
     }
     let stored = file.size();
     let disk = open_image(&request.file, file)?;
@@ -494,16 +495,23 @@ fn read_record(request: &VerifyRequest, report: &mut Report) -> Result<Option<Re
     Ok(None)
 }
 
-fn verify_archive(path: &Path, file: Arc<dyn ReadAt>, allowed: &Allowed) -> Verified {
-    let (summary, report) = ocipack::inspect(file);
-    let report = allowed.apply(report.owned_by(&path.display().to_string(), 0));
+fn verify_archive(path: &Path, file: Arc<dyn ReadAt>, board: Option<&Board>, allowed: &Allowed) -> Result<Verified> {
+    let (summary, mut report) = ocipack::inspect(Arc::clone(&file));
+    let (view, _) = ocipack::read::open(file);
+    let judged = view.map(|view| archive::judge(&view, board)).transpose()?;
     let mut text = summary.as_ref().map(ToString::to_string).unwrap_or_default();
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
+    for line in judged.iter().flat_map(|judged| &judged.lines) {
+        let _ = writeln!(text, "{line}");
+    }
+    let kind = judged.as_ref().map(|judged| judged.kind.name());
+    report.extend(judged.map(|judged| judged.report).unwrap_or_default());
+    let report = allowed.apply(report.owned_by(&path.display().to_string(), 0));
     let _ = writeln!(text, "{}", verdict(&report));
     let facts = summary.map(|summary| summary.facts());
-    Verified { result: json!({ "kind": "oci", "facts": facts }), text, report }
+    Ok(Verified { result: json!({ "kind": "oci", "image": kind, "facts": facts }), text, report })
 }
 
 /// Every statement of a board file that an image can be asked about.

@@ -31,8 +31,9 @@ pub(super) struct Done {
     findings: Vec<SavedFinding>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct SavedFinding {
+/// A finding as the store keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedFinding {
     severity: Severity,
     code: String,
     message: String,
@@ -42,7 +43,7 @@ struct SavedFinding {
 }
 
 impl SavedFinding {
-    fn of(finding: &Finding) -> Self {
+    pub(crate) fn of(finding: &Finding) -> Self {
         Self {
             severity: finding.severity,
             code: finding.code.to_owned(),
@@ -53,7 +54,7 @@ impl SavedFinding {
         }
     }
 
-    fn restore(self) -> Option<Finding> {
+    pub(crate) fn restore(self) -> Option<Finding> {
         let rule = rules::find(&self.code)?;
         let mut finding = Finding::new(self.severity, rule.code, self.message);
         finding.range = self.range.map(|(start, end)| start..end);

@@ -2,20 +2,24 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use imgcore::{Digest, Epoch, Report};
+use imgcore::{Blob, Digest, Epoch, Finding, Report};
 use rawimg::sink::Format;
+use talosimg::schematic::{self, Schematic};
 
 use super::{ARCH, Context, finished::program};
 use crate::{
     allow::Allowed,
     board::{self, Board, Scenario},
     body::Target,
-    error::{Error, Result},
+    error::{Error, Exit, Result},
+    extension_source::ExtensionSource,
     front::Front,
+    initrd::{Additions, CONFIG_LIMIT},
     inputs::{Input, Resolver, join, keep_lock},
     installer_base::{Found, InstallerBase},
     installers,
     lock::{Defaults, Lock},
+    modules_source::ModulesSource,
     overlay_image::Installer,
     record,
     request::Request,
@@ -44,6 +48,12 @@ pub(super) struct Start {
     pub(super) base: BTreeMap<&'static str, Input>,
     pub(super) installers: Vec<Installer>,
     pub(super) installer_base: Option<InstallerBase>,
+    /// System extensions, in the order of the command line.
+    pub(super) extensions: Vec<ExtensionSource>,
+    /// Modules of the user's kernel.
+    pub(super) modules: Option<ModulesSource>,
+    /// Machine configuration that the image carries.
+    pub(super) config: Option<Blob>,
     /// Why there is no base of an installer image.
     pub(super) skipped: Option<String>,
     pub(super) report: Report,
@@ -93,6 +103,11 @@ impl Start {
                 Found::None(why) => (None, Some(why)),
             },
         };
+        let extensions = if needs == Needs::Overlay { Vec::new() } else { resolver.extensions(ARCH)? };
+        let modules = request.modules.as_deref().filter(|_| needs != Needs::Overlay);
+        let modules = modules.map(|path| ModulesSource::open(path, context)).transpose()?;
+        let config =
+            request.embed_config.as_deref().filter(|_| needs != Needs::Overlay).map(open_config).transpose()?;
         let lock = resolver.into_lock().map(|lock| (board.folder.clone(), lock));
         let (installers, report) =
             if board.overlay.is_some() { installers::find(request, context)? } else { (Vec::new(), Report::new()) };
@@ -114,6 +129,9 @@ impl Start {
             base,
             installers,
             installer_base,
+            extensions,
+            modules,
+            config,
             skipped,
             report,
         })
@@ -152,20 +170,78 @@ impl Start {
             "origins": origins,
             "installers": installers,
             "installerBase": self.installer_base.as_ref().map(|base| (base.digest, &base.origin)),
+            "additions": self.additions(None).key(),
+            "schematic": self.schematic(request)?.id(),
             "parameters": {
                 "talos": request.talos.as_deref().unwrap_or(&self.defaults.talos),
                 "bootloader": request.bootloader,
                 "boot": request.boot,
                 "formats": formats,
                 "size": request.size,
-                "kernelArgs": request.kernel_args.iter().map(|argument| record::redact(argument)).collect::<Vec<_>>(),
+                "kernelArgs": request.all_kernel_args().iter().map(|argument| record::redact(argument)).collect::<Vec<_>>(),
                 "meta": meta,
                 "options": request.options,
                 "allow": request.allow,
                 "epoch": self.epoch,
                 "requireArch": request.require_arch,
+                "recordSchematic": request.schematic || request.omni.is_some(),
             },
         }))
+    }
+
+    /// What is put behind the base's initramfs.
+    pub(super) fn additions<'a>(&'a self, schematic: Option<&'a Schematic>) -> Additions<'a> {
+        Additions {
+            extensions: &self.extensions,
+            modules: self.modules.as_ref(),
+            config: self.config.as_ref(),
+            schematic,
+        }
+    }
+
+    /// What the image is made of, in the words of the Image Factory. An overlay that it does not have is named all the same:
+    /// it then refuses to build an installer of this schematic, where without a name it would build one that the board
+    /// does not start from.
+    ///
+    /// # Errors
+    /// The configuration cannot be read.
+    pub(super) fn schematic(&self, request: &Request) -> Result<Schematic> {
+        let mut schematic = Schematic::default();
+        if let Some(overlay) = &self.board.overlay {
+            let upstream = self.board.upstream.as_deref().and_then(|upstream| upstream.split(' ').next());
+            let official = upstream.filter(|upstream| upstream.starts_with("siderolabs/"));
+            let (image, options) = match official {
+                Some(image) => (image.to_owned(), request.options.clone()),
+                None => {
+                    let mut options = overlay.options.clone();
+                    options.extend(request.options.clone());
+                    (format!("talos-rk/overlay-{}", self.board.name), options)
+                }
+            };
+            schematic.overlay.image = image;
+            schematic.overlay.name.clone_from(&overlay.name);
+            schematic.overlay.options = options.into_iter().map(|(key, value)| (key, value.into())).collect();
+        }
+        let customization = &mut schematic.customization;
+        customization.extra_kernel_args = request.all_kernel_args();
+        customization.meta.clone_from(&request.meta);
+        customization.official_extensions =
+            self.extensions.iter().filter_map(|source| schematic::official_name(&source.label)).collect();
+        if let Some(bootloader) = request.bootloader {
+            bootloader.name().clone_into(&mut customization.bootloader);
+        }
+        if let Some(config) = &self.config {
+            let text = config.read_all(CONFIG_LIMIT)?;
+            customization.embedded_machine_configuration = String::from_utf8_lossy(&text).into_owned();
+        }
+        Ok(schematic)
+    }
+
+    /// Names of extensions that the schematic does not name.
+    pub(super) fn other_extensions(&self) -> Vec<String> {
+        let other = self.extensions.iter().filter(|source| schematic::official_name(&source.label).is_none());
+        let own = self.modules.iter().map(|_| "the kernel modules given with --modules".to_owned());
+        other.map(|source| source.label.clone()).chain(own).collect()
     }
 
     pub(super) fn formats(&self, request: &Request) -> Result<Vec<Format>> {
@@ -176,6 +252,19 @@ impl Start {
             |text: &String| text.parse().map_err(|error| Error::usage(format!("boards/defaults.toml: {error}")));
         self.defaults.format.iter().map(parse).collect()
     }
+}
+
+/// The configuration that an image shall carry.
+fn open_config(path: &std::path::Path) -> Result<Blob> {
+    if !path.is_file() {
+        let finding = Finding::error("SRC001", format!("--embed-config: no file at this path: {}", path.display()));
+        return Err(Error::new(
+            Exit::Input,
+            finding.help("give a machine configuration as `talosctl gen config` writes it"),
+        ));
+    }
+    let text = crate::files::open_blob("embedded configuration", path, None)?.read_all(CONFIG_LIMIT)?;
+    Ok(Blob::from_bytes("embedded configuration", text))
 }
 
 fn check_options(request: &Request, board: &Board) -> Result<()> {
