@@ -122,12 +122,12 @@ pub fn check(text: &[u8], row: &Release) -> Report {
     let mut report = Report::new();
     if !row.extensions.embedded_config {
         let (major, minor) = row.minor;
+        let first = release::all().iter().find(|row| row.extensions.embedded_config).map(|row| row.minor);
+        let later =
+            first.map_or_else(String::new, |(major, minor)| format!("build for Talos {major}.{minor} or later, or "));
         report.push(
             Finding::error("CFG004", format!("Talos {major}.{minor} looks for no machine configuration in its image"))
-                .help(format!(
-                    "build for a later release with --talos ({}), or give the configuration with talosctl apply-config",
-                    release::range()
-                )),
+                .help(format!("{later}give the configuration with talosctl apply-config")),
         );
     }
     let found = std::str::from_utf8(text).map_err(|_| refuse("it is not UTF-8")).and_then(documents);

@@ -66,7 +66,10 @@ pub const CURES: &[(&str, &str)] = &[
     ("CFG004", "build for Talos 1.12 or later, or give the configuration with talosctl apply-config"),
     ("EXT001", "give an extension image, or a tar of its content: manifest.yaml and rootfs/ at its root"),
     ("EXT002", "build the extension image without it"),
-    ("EXT003", "correct the place that is shown; docs/extensions.md has a manifest"),
+    (
+        "EXT003",
+        "correct the place that is shown: `version: v1alpha1`, then `metadata` with name, version, compatibility",
+    ),
     ("EXT004", "write `version: v1alpha1` as the first line; the extension's own version is metadata.version"),
     ("EXT005", "give it a name: `talosctl get extensions` shows it"),
     ("EXT006", "correct metadata.compatibility.talos.version: `>= v1.10.0`, or `>= 1.12.0 < 1.14.x`"),

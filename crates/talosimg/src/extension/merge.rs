@@ -1,8 +1,6 @@
 //! What a node finds in its initramfs: one SquashFS for each extension, the firmware beside them, and `extensions.yaml`.
 
-use std::{io, sync::Arc};
-
-use imgcore::{Blob, Finding, ReadAt, Report};
+use imgcore::{Blob, Finding, ReadAt as _, Report};
 use initramfs::{Kind, Node, Tree};
 
 use super::{Extension, FIRMWARE, KERNEL_MODULES, Metadata, synthetic::SELINUX};
@@ -85,7 +83,7 @@ pub fn merge(row: &Release, extensions: Vec<Extension>) -> Result<(Merged, Repor
             Finding::info("EXT014", format!("microcode for x86 goes into {}; this board does not read it", kind.path))
                 .help("leave the extension out"),
         );
-        let data = Blob::new(kind.path, Arc::new(Joined(blobs)), None);
+        let data = Blob::joined(kind.path, blobs);
         merged.microcode.get_or_insert_default().insert(kind.path, Node::file(0o644, data))?;
     }
     Ok((merged, report))
@@ -255,24 +253,5 @@ impl Microcode {
             let _ = rootfs.take(&path);
             found.push(data);
         }
-    }
-}
-
-/// Blobs one behind the other.
-struct Joined(Vec<Blob>);
-
-impl ReadAt for Joined {
-    fn size(&self) -> u64 {
-        self.0.iter().fold(0, |sum, blob| sum.saturating_add(blob.size()))
-    }
-
-    fn read_at(&self, mut offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        for blob in &self.0 {
-            if offset < blob.size() {
-                return blob.read_at(offset, buffer);
-            }
-            offset = offset.saturating_sub(blob.size());
-        }
-        Ok(0)
     }
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle};
 
-use super::SIZE_BUDGET;
 use crate::error::{ErrorKind, Result};
 
 /// A node of a document, with the line on which it begins.
@@ -27,6 +26,8 @@ pub enum NodeKind {
     Map(Vec<(String, Node)>),
 }
 
+/// The largest text: a node takes no larger machine configuration over its API.
+const TEXT_BUDGET: usize = 4 << 20;
 /// Nodes of all documents together, those of aliases counted at each place.
 const NODE_BUDGET: usize = 250_000;
 /// Levels below each other.
@@ -86,8 +87,8 @@ fn is_null(text: &str) -> bool {
 /// `what` names the text in errors.
 pub fn nodes(what: &str, text: &str) -> Result<Vec<Node>> {
     let refuse = |message: String| ErrorKind::Yaml { what: what.to_owned(), message }.into();
-    if text.len() > SIZE_BUDGET {
-        return Err(refuse(format!("{} bytes of YAML, at most {SIZE_BUDGET} are read", text.len())));
+    if text.len() > TEXT_BUDGET {
+        return Err(refuse(format!("{} bytes of YAML, at most {TEXT_BUDGET} are read", text.len())));
     }
     let mut reader = Reader { open: Vec::new(), anchors: BTreeMap::new(), documents: Vec::new(), budget: NODE_BUDGET };
     for event in Parser::new_from_str(text) {
