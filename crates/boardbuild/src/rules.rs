@@ -319,7 +319,7 @@ mod tests {
         let without: Vec<_> = all().filter(|rule| rule.cure.is_empty()).map(|rule| rule.code).collect();
         assert!(without.is_empty(), "no cure: {without:?}");
         let cures = [CURES, dtbtool::rules::CURES, rkboot::rules::CURES, rawimg::rules::CURES, talosimg::rules::CURES];
-        for (code, _) in cures.into_iter().flatten().chain(ocipack::rules::CURES) {
+        for (code, _) in cures.into_iter().flatten().chain(ocipack::rules::CURES).chain(initramfs::rules::CURES) {
             assert!(find(code).is_some(), "a cure for nothing: {code}");
         }
         for code in ALLOWABLE {

@@ -113,14 +113,21 @@ impl Tree {
         if let Some(problem) = path_problem(&path) {
             return Err(ErrorKind::Path { path, problem }.into());
         }
-        for (at, _) in path.match_indices('/') {
+        // Whatever is there has all its folders, so the search ends at the first that is there.
+        let mut missing = Vec::new();
+        for (at, _) in path.rmatch_indices('/') {
             let (parent, _) = path.split_at(at);
-            let above = self.nodes.entry(Path(parent.to_owned())).or_insert_with(|| Node::dir(0o755));
-            if !matches!(above.kind, Kind::Dir) {
-                let (parent, kind) = (parent.to_owned(), above.kind_name());
-                return Err(ErrorKind::NotADirectory { path, parent, kind }.into());
+            let parent = Path(parent.to_owned());
+            match self.nodes.get(&parent) {
+                Some(Node { kind: Kind::Dir, .. }) => break,
+                Some(above) => {
+                    let kind = above.kind_name();
+                    return Err(ErrorKind::NotADirectory { path, parent: parent.0, kind }.into());
+                }
+                None => missing.push(parent),
             }
         }
+        self.nodes.extend(missing.into_iter().map(|folder| (folder, Node::dir(0o755))));
         match self.nodes.entry(Path(path)) {
             Entry::Vacant(slot) => {
                 slot.insert(node);

@@ -232,6 +232,15 @@ fn bombs_stop_at_the_limits() {
     assert!(codes.contains(&"SQF009"), "{codes:?} {told}");
     let (image, codes, _) = read(&shared, &Limits::default());
     assert_eq!((codes, image.unwrap().entries().len()), (vec![], 1000));
+    // Folders in folders, 1900 deep, and files at the bottom: each has a path of 3.8 KB.
+    let deep = vec!["d"; 1900].join("/");
+    let names: Vec<String> = (0..300).map(|index| format!("{deep}/{index}")).collect();
+    let deep = bytes(names.iter().map(|name| (name.as_str(), file([1]))).collect());
+    let (image, codes, told) = read(&deep, &Limits { entries: 5000, ..limits() });
+    assert!(codes.contains(&"SQF009") && told.contains("all paths together"), "{codes:?} {told}");
+    drain(&image.unwrap());
+    let (image, codes, _) = read(&deep, &Limits::default());
+    assert_eq!((codes, drain(&image.unwrap())), (vec![], (0, 300)));
     assert!(start.elapsed().as_secs() < 60);
 }
 

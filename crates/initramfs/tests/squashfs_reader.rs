@@ -49,8 +49,8 @@ fn source(folder: &Path) -> PathBuf {
     write("text", &text(3 * block + 1000));
     write("whole", &text(2 * block));
     write("noise", &rng.bytes(block + 5000));
-    write("usr/lib/modules/6.12.40-talos/kernel/a.ko", &text(50_000));
-    write("usr/lib/modules/6.12.40-talos/kernel/b.ko", &text(50_000));
+    write("usr/lib/modules/6.12.40-demo/kernel/a.ko", &text(50_000));
+    write("usr/lib/modules/6.12.40-demo/kernel/b.ko", &text(50_000));
     write("usr/lib/modules-load.d/x", b"x");
     for index in 0..1500 {
         write(&format!("large/{index:04}-{}", "n".repeat(index % 120)), &rng.bytes(index % 50));
@@ -214,14 +214,14 @@ fn a_folder_is_taken_over_into_another_image() {
             "usr",
             "usr/lib",
             "usr/lib/modules",
-            "usr/lib/modules/6.12.40-talos",
-            "usr/lib/modules/6.12.40-talos/kernel",
-            "usr/lib/modules/6.12.40-talos/kernel/a.ko",
-            "usr/lib/modules/6.12.40-talos/kernel/b.ko",
+            "usr/lib/modules/6.12.40-demo",
+            "usr/lib/modules/6.12.40-demo/kernel",
+            "usr/lib/modules/6.12.40-demo/kernel/a.ko",
+            "usr/lib/modules/6.12.40-demo/kernel/b.ko",
         ]
     );
     assert_eq!(copy.list("usr/lib").map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["usr/lib/modules"]);
-    assert_eq!(copy.file("usr/lib/modules/6.12.40-talos/kernel/b.ko").unwrap().read_all(50_000).unwrap(), text(50_000));
+    assert_eq!(copy.file("usr/lib/modules/6.12.40-demo/kernel/b.ko").unwrap().read_all(50_000).unwrap(), text(50_000));
     assert!(copy.file("usr").is_none() && copy.get("usr/li").is_none() && image.subtree("none").0.is_empty());
 }
 

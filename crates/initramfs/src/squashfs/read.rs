@@ -18,7 +18,7 @@ use zerocopy::{FromBytes as _, little_endian::U32};
 
 use super::{
     image::{Entry, EntryKind, Image, Superblock},
-    medium::{Compression, Medium, block_length},
+    medium::{Compression, Medium, block_length, spend},
     raw::{self, MAGIC, NO_TABLE, SUPERBLOCK},
     tables::{Detail, File, Folder, Inode, Named, Tables},
 };
@@ -36,14 +36,14 @@ pub struct Limits {
     pub entries: usize,
     /// Bytes of all files together, each path's counted.
     pub bytes: u64,
-    /// Bytes of unpacked metadata, counted as often as it is read.
+    /// Bytes of unpacked metadata, counted as often as it is read, and of paths.
     pub metadata: u64,
 }
 
 impl Default for Limits {
-    /// A million entries, 16 GiB of files, 512 MiB of metadata.
+    /// A million entries, 16 GiB of files, 256 MiB of metadata.
     fn default() -> Self {
-        Self { entries: 1 << 20, bytes: 16_384 * ByteSize::MIB, metadata: 512 * ByteSize::MIB }
+        Self { entries: 1 << 20, bytes: 16_384 * ByteSize::MIB, metadata: 256 * ByteSize::MIB }
     }
 }
 
@@ -275,6 +275,12 @@ impl Walk<'_> {
                 let message = format!("a path has {} bytes, at most {PATH_LIMIT} can be: /{path}", whole.len());
                 self.say(rules::finding(rules::SQF_NAME, message));
                 continue;
+            }
+            // A small file can hold many long paths: each folder is written once, its path with everything in it.
+            if spend(&mut self.budget, whole.len()).is_err() {
+                self.budget = 0;
+                let message = format!("the folder /{path}: all paths together are longer than the limits allow");
+                return self.say(rules::finding(rules::SQF_BOMB, message));
             }
             if sorted.contains_key(&whole) {
                 self.say(rules::finding(rules::SQF_DIRECTORY, format!("/{whole} is there twice")));
