@@ -10,7 +10,7 @@ use talosimg::installer as contents;
 
 use crate::{
     board::{Board, Overlay},
-    build::{ARCH, Context, program},
+    build::{ARCH, Context, program, workers},
     error::{Error, Exit, Result},
     front::Front,
     overlay_image::{self, Installer},
@@ -79,9 +79,10 @@ impl Contents<'_> {
     /// [`Exit::Io`] for the store, [`Exit::Refused`] for a base that cannot be built on.
     pub(crate) fn plan(&self, mut base: ocipack::Base, context: &Context<'_>) -> Result<Plan> {
         base.truncate(contents::kept_layers(base.layers().len()));
-        let mut layers = vec![packed(&self.artifacts(), self.epoch, context)?];
+        let workers = workers(self.request);
+        let mut layers = vec![packed(&self.artifacts(), self.epoch, workers, context)?];
         if let Some(entries) = self.overlay()? {
-            layers.push(packed(&entries, self.epoch, context)?);
+            layers.push(packed(&entries, self.epoch, workers, context)?);
         }
         let hits = layers.iter().filter(|(_, hit)| *hit).count();
         let how = if hits == layers.len() { "hit: its layers are from the store" } else { "miss: packed" };
@@ -142,7 +143,7 @@ struct Packed {
 }
 
 /// A layer out of the store, made if it is not there, and whether it was there.
-fn packed(entries: &[Entry], epoch: Epoch, context: &Context<'_>) -> Result<(ocipack::Layer, bool)> {
+fn packed(entries: &[Entry], epoch: Epoch, workers: usize, context: &Context<'_>) -> Result<(ocipack::Layer, bool)> {
     let mut files = Vec::new();
     for entry in entries {
         let ocipack::Kind::File(data) = &entry.kind else { continue };
@@ -164,7 +165,8 @@ fn packed(entries: &[Entry], epoch: Epoch, context: &Context<'_>) -> Result<(oci
     let task = "packing the installer image";
     context.progress.start(task, None);
     let mut incoming = context.store.incoming()?;
-    let info = layer::write(entries, epoch, &mut incoming).map_err(|error| failed(&error))?;
+    let plan = layer::plan(entries, epoch).map_err(|error| failed(&error))?;
+    let info = plan.write_with(workers, &mut incoming).map_err(|error| failed(&error))?;
     let (digest, size) = incoming.commit()?;
     let made = Packed { digest, size, diff_id: info.diff_id, tar_size: info.tar_size };
     context.store.record(&action, key, &made)?;

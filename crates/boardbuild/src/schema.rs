@@ -78,6 +78,13 @@ fn build() -> Value {
         "plan": nullable(&digest()),
         "layout": list(&range()),
         "inputs": list(&input),
+        "extensions": list(&object(&json!({ "image": string(), "name": string(), "version": string() }))),
+        "schematic": object(&json!({
+            "id": { "type": "string", "pattern": "^[0-9a-f]{64}$" }, "text": string(), "recorded": { "type": "boolean" },
+        })),
+        "omniUpgrade": object(&json!({
+            "outcome": { "enum": ["loses-overlay", "invalid-schematic", "refused", "factory-build"] }, "sentence": string(),
+        })),
         "overlay": nullable(&output()),
         "images": list(&output()),
         "installer": nullable(&output()),
@@ -209,12 +216,14 @@ pub fn schemas() -> Vec<(String, String)> {
         "dryRun": { "type": "boolean" },
         "outputs": list(&output()),
         "notice": nullable(&string()),
+        "installerSkipped": nullable(&string()),
         "explain": nullable(&list(&string())),
         "build": nullable(&json!({ "$ref": "build.schema.json" })),
     }));
     let results = [
         ("image", built.clone()),
-        ("overlay", built),
+        ("overlay", built.clone()),
+        ("installer", built),
         ("boards", json!({ "anyOf": [boards(), board()] })),
         ("lock", lock()),
         (

@@ -68,6 +68,7 @@ fn outcome(built: &Built, args: &ImageArgs, global: &Global) -> Outcome {
         "dryRun": args.dry_run,
         "outputs": built.outputs,
         "notice": built.notice,
+        "installerSkipped": built.skipped,
         "explain": if args.explain { json!(built.explain) } else { json!(null) },
         "build": built.record,
     });
