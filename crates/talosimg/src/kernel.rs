@@ -24,6 +24,7 @@
 use std::{
     fmt,
     io::{self, Read},
+    ops::Range,
 };
 
 use imgcore::{ByteSize, Finding, ReadAt, ReadAtCursor, Report};
@@ -157,33 +158,69 @@ pub fn look(kernel: &dyn ReadAt, texts: &[&[u8]]) -> (Option<KernelInfo>, Report
     (info, report)
 }
 
+/// The bytes of the `Image`, unpacked, up to 512 MiB of them: what else a kernel holds can be looked for there.
+///
+/// `None` with a finding for what is no kernel, or is packed in a way that is not read.
+pub fn image(kernel: &dyn ReadAt) -> (Option<Box<dyn Read + '_>>, Report) {
+    let mut report = Report::new();
+    let opened = open(kernel, &mut report).unwrap_or_else(|finding| {
+        report.push(*finding);
+        None
+    });
+    let image = opened.map(|opened| -> Box<dyn Read + '_> {
+        match opened.packed {
+            Some(_) => Box::new(io::Cursor::new(opened.head).chain(opened.plain).take(SEARCH_LIMIT)),
+            None => Box::new(opened.plain.take(SEARCH_LIMIT)),
+        }
+    });
+    (image, report)
+}
+
 type Step<T> = Result<T, Box<Finding>>;
 
+/// A kernel that is about to be read.
+struct Opened<'a> {
+    format: Format,
+    /// Its first bytes, the header among them.
+    head: Vec<u8>,
+    /// Where it lies in the file and how it is packed, if it is.
+    packed: Option<(Compression, Range<u64>)>,
+    /// The unpacked bytes: all of them, or if it is packed those behind the head.
+    plain: Box<dyn Read + 'a>,
+}
+
 fn examine(kernel: &dyn ReadAt, texts: &[&[u8]], report: &mut Report) -> Step<Option<KernelInfo>> {
+    let Some(mut opened) = open(kernel, report)? else { return Ok(None) };
+    let found = find_texts(&mut opened.plain, SEARCH_LIMIT, texts).map_err(|error| match &opened.packed {
+        Some((compression, range)) => damaged(*compression, range, &error),
+        None => unreadable(&error),
+    })?;
+    Ok(finish(opened.format, &opened.head, found, report))
+}
+
+fn open<'a>(kernel: &'a dyn ReadAt, report: &mut Report) -> Step<Option<Opened<'a>>> {
     let mut head = [0; 4096];
     let head = {
         let count = fill(&mut ReadAtCursor::new(kernel), &mut head).map_err(|error| unreadable(&error))?;
         head.get(..count).unwrap_or_default()
     };
     if is_image(head) {
-        let found =
-            find_texts(&mut ReadAtCursor::new(kernel), SEARCH_LIMIT, texts).map_err(|error| unreadable(&error))?;
-        return Ok(finish(Format::Image, head, found, report));
+        let plain = Box::new(ReadAtCursor::new(kernel));
+        return Ok(Some(Opened { format: Format::Image, head: head.to_vec(), packed: None, plain }));
     }
     if head.get(4..8) == Some(b"zimg".as_slice()) {
-        return zboot(kernel, head, texts, report);
+        return zboot(kernel, head, report);
     }
     if let Some(compression) = Compression::sniff(head) {
         let format = Format::Compressed(compression);
-        let packed = Packed { kernel, start: 0, size: kernel.size(), format, texts };
-        return unpack(&packed, compression, report);
+        return unpack(&Packed { kernel, range: 0..kernel.size(), format }, compression, report);
     }
     Err(Box::new(not_a_kernel(head)))
 }
 
 /// Reads the header of an EFI zboot program (`drivers/firmware/efi/libstub/zboot-header.S`): at 8 the payload's offset,
 /// at 12 its size, at 24 the name of its compression.
-fn zboot(kernel: &dyn ReadAt, head: &[u8], texts: &[&[u8]], report: &mut Report) -> Step<Option<KernelInfo>> {
+fn zboot<'a>(kernel: &'a dyn ReadAt, head: &[u8], report: &mut Report) -> Step<Option<Opened<'a>>> {
     let word = |at: usize| head.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_le_bytes(*bytes));
     let (start, size) = (u64::from(word(8)), u64::from(word(12)));
     let name: String =
@@ -208,31 +245,33 @@ fn zboot(kernel: &dyn ReadAt, head: &[u8], texts: &[&[u8]], report: &mut Report)
         );
         return Err(Box::new(Finding::error("TAL041", message).at(8..16).help("the file is cut off: fetch it again")));
     }
-    unpack(&Packed { kernel, start, size, format: Format::Zboot(compression), texts }, compression, report)
+    let range = start..start.saturating_add(size);
+    unpack(&Packed { kernel, range, format: Format::Zboot(compression) }, compression, report)
 }
 
 /// A compressed stream inside a file.
 struct Packed<'a> {
     kernel: &'a dyn ReadAt,
-    start: u64,
-    size: u64,
+    range: Range<u64>,
     format: Format,
-    texts: &'a [&'a [u8]],
 }
 
-fn unpack(packed: &Packed<'_>, compression: Compression, report: &mut Report) -> Step<Option<KernelInfo>> {
+// Boxed like every refusal here.
+#[allow(clippy::unnecessary_box_returns)]
+fn damaged(compression: Compression, range: &Range<u64>, error: &io::Error) -> Box<Finding> {
+    let message = format!("the {} payload of the kernel cannot be unpacked: {error}", compression.name());
+    Box::new(Finding::error("TAL041", message).at(range.clone()).help("the file is damaged: fetch it again"))
+}
+
+fn unpack<'a>(packed: &Packed<'a>, compression: Compression, report: &mut Report) -> Step<Option<Opened<'a>>> {
     let mut cursor = ReadAtCursor::new(packed.kernel);
-    io::Seek::seek(&mut cursor, io::SeekFrom::Start(packed.start)).map_err(|error| unreadable(&error))?;
-    let input = io::BufReader::with_capacity(CHUNK, cursor.take(packed.size));
-    let damaged = |error: &io::Error| {
-        let message = format!("the {} payload of the kernel cannot be unpacked: {error}", compression.name());
-        let range = packed.start..packed.start.saturating_add(packed.size);
-        Box::new(Finding::error("TAL041", message).at(range).help("the file is damaged: fetch it again"))
-    };
+    io::Seek::seek(&mut cursor, io::SeekFrom::Start(packed.range.start)).map_err(|error| unreadable(&error))?;
+    let input = io::BufReader::with_capacity(CHUNK, cursor.take(packed.range.end.saturating_sub(packed.range.start)));
+    let damaged = |error: &io::Error| damaged(compression, &packed.range, error);
     let xz = |stream: Result<liblzma::stream::Stream, liblzma::stream::Error>| {
         stream.map_err(|error| damaged(&error.into()))
     };
-    let mut plain: Box<dyn Read + '_> = match compression {
+    let mut plain: Box<dyn Read + 'a> = match compression {
         Compression::Gzip => Box::new(flate2::bufread::GzDecoder::new(input)),
         Compression::Zstd => {
             let mut decoder =
@@ -265,8 +304,8 @@ fn unpack(packed: &Packed<'_>, compression: Compression, report: &mut Report) ->
         finding.message = format!("inside the {} payload: {}", compression.name(), finding.message);
         return Err(Box::new(finding));
     }
-    let found = find_texts(&mut plain, SEARCH_LIMIT, packed.texts).map_err(|error| damaged(&error))?;
-    Ok(finish(packed.format, head, found, report))
+    let (head, packed_as) = (head.to_vec(), Some((compression, packed.range.clone())));
+    Ok(Some(Opened { format: packed.format, head, packed: packed_as, plain }))
 }
 
 fn finish(format: Format, image_head: &[u8], found: Found, report: &mut Report) -> Option<KernelInfo> {

@@ -254,3 +254,28 @@ proptest! {
         prop_assert_eq!(release(&blob).0.unwrap().release, text);
     }
 }
+
+#[test]
+fn the_image_is_unpacked_whole_or_not_at_all() {
+    let mut plain = sample_image(RELEASE);
+    plain.extend(vec![7; 3 * CHUNK]);
+    let bytes = |kernel: &[u8]| {
+        let (image, report) = image(&kernel);
+        let read = image.map(|mut image| {
+            let mut bytes = Vec::new();
+            image.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        (read, codes(&report).iter().map(|code| (*code).to_owned()).collect::<Vec<_>>())
+    };
+    let whole = |kernel: &[u8]| bytes(kernel).0.unwrap().unwrap();
+    assert_eq!(whole(&plain), plain);
+    for compression in [Compression::Gzip, Compression::Zstd, Compression::Xz, Compression::Lzma] {
+        let packed = pack(compression, &plain);
+        assert_eq!(whole(&packed), plain, "{}", compression.name());
+        assert_eq!(whole(&zboot_of(compression.zboot_name(), &packed)), plain, "zboot {}", compression.name());
+    }
+    let cut = pack(Compression::Gzip, &plain);
+    assert!(bytes(&cut[..cut.len() / 2]).0.is_none_or(|read| read.is_err()));
+    assert!(matches!(bytes(&pack(Compression::Lz4, &plain)), (None, found) if found == ["TAL042"]));
+    assert!(matches!(bytes(b"no kernel at all"), (None, found) if found == ["TAL040"]));
+}
