@@ -131,7 +131,8 @@ pub const RULES: &[(&str, Severity, &str, bool)] = &[
 /// Library codes whose errors are the board's or the user's to judge: nothing is damaged.
 const ALLOWABLE: &[&str] = &[
     "CFG001", "CFG004", "DTB080", "DTB081", "DTB082", "DTB087", "DTB088", "EXT007", "EXT008", "FIT050", "FLW001",
-    "FLW008", "FLW014", "FLW015", "FLW017", "FLW018", "IDB012", "IDB019", "IDB024",
+    "FLW008", "FLW014", "FLW015", "FLW017", "FLW018", "IDB012", "IDB019", "IDB024", "MOD023", "MOD030", "MOD040",
+    "MOD042", "MOD044", "MOD045", "MOD049",
 ];
 
 /// What to do about a code.
