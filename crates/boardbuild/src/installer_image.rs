@@ -1,7 +1,7 @@
 //! The installer image: what `talosctl upgrade` runs on the node. A base that holds Talos' installer, above it the unified
 //! kernel image, above that the overlay (`spec/talos-image.md` §2.5).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use imgcore::{Blob, Digest, Epoch, Finding, ReadAt};
 use ocipack::{Entry, Image, LayerInfo, Platform, archive, layer};
@@ -166,6 +166,7 @@ fn packed(entries: &[Entry], epoch: Epoch, workers: usize, context: &Context<'_>
     context.progress.start(task, None);
     let mut incoming = context.store.incoming()?;
     let plan = layer::plan(entries, epoch).map_err(|error| failed(&error))?;
+    let workers = NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN);
     let info = plan.write_with(workers, &mut incoming).map_err(|error| failed(&error))?;
     let (digest, size) = incoming.commit()?;
     let made = Packed { digest, size, diff_id: info.diff_id, tar_size: info.tar_size };
