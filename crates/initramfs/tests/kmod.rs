@@ -1,5 +1,7 @@
 //! Modules of our own and damaged ones: what is found in them, with bounded time and memory.
 
+#![allow(clippy::unwrap_used, clippy::type_complexity, reason = "a test stops where its helpers do")]
+
 use std::io::Read as _;
 
 use imgcore::{Blob, ReadAt, Report, Severity};
@@ -15,7 +17,7 @@ use testkit::{Rng, mutants};
 const VERMAGIC: &str = "6.18.2 SMP mod_unload aarch64";
 const FOLDER: &str = "usr/lib/modules/6.18.2";
 
-fn sample<'a>(name: &'a str) -> Sample<'a> {
+fn sample(name: &str) -> Sample<'_> {
     Sample { name, vermagic: VERMAGIC, ..Sample::default() }
 }
 

@@ -73,12 +73,11 @@ pub fn check(modules: &Modules, expect: &Expect) -> Report {
     machines(&known, expect.machine, &mut report);
     compressions(&known, &expect.compressions, &mut report);
     unsigned(&known, expect.signatures, &mut report);
-    match &expect.kernel {
-        Some(kernel) => kernel.check(modules, expect.signatures, &mut report),
-        None => {
-            flags(&known, release, &mut report);
-            signers(&known, expect.signatures, &mut report);
-        }
+    if let Some(kernel) = &expect.kernel {
+        kernel.check(modules, expect.signatures, &mut report);
+    } else {
+        flags(&known, release, &mut report);
+        signers(&known, expect.signatures, &mut report);
     }
     built_in(modules, &known, &mut report);
     report

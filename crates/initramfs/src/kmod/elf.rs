@@ -101,7 +101,7 @@ struct Section {
 pub(super) struct Sections {
     pub(super) layout: Layout,
     pub(super) machine: u16,
-    sections: Vec<Section>,
+    table: Vec<Section>,
     names: Vec<u8>,
     size: u64,
 }
@@ -109,7 +109,7 @@ pub(super) struct Sections {
 impl Sections {
     /// Reads header and table.
     pub(super) fn read(data: &Unpacked<'_>) -> Step<Self> {
-        let head = data.gather(&[0..data.size.min(64)])?.pop().unwrap_or_default();
+        let head = data.part(&(0..data.size.min(64)))?;
         if !head.starts_with(b"\x7fELF") {
             return Err(bad(0..64, "it is no ELF file", "a kernel module"));
         }
@@ -138,7 +138,7 @@ impl Sections {
             let message = format!("its {count} section headers at byte {start} lie behind its end at {}", data.size);
             return Err(bad(start..start.saturating_add(1), &message, "a whole file"));
         };
-        let table = data.gather(&[start..end])?.pop().unwrap_or_default();
+        let table = data.part(&(start..end))?;
         let read = |header: &[u8]| {
             let name = layout.uint(header, 0, 4)?;
             let from = layout.pick(header, (24, 8), (16, 4))?;
@@ -160,17 +160,17 @@ impl Sections {
         if length > MAX_NAMES {
             return Err(too_large("the table of section names", length, MAX_NAMES));
         }
-        let bytes = data.gather(std::slice::from_ref(strings))?.pop().unwrap_or_default();
+        let bytes = data.part(strings)?;
         if bytes.last() != Some(&0) {
             return Err(bad(strings.clone(), "the table of section names does not end with NUL", "a whole file"));
         }
-        Ok(Self { layout, machine, sections, names: bytes, size: data.size })
+        Ok(Self { layout, machine, table: sections, names: bytes, size: data.size })
     }
 
     /// Where the first section of this name lies, if it lies inside the file.
     pub(super) fn find(&self, name: &str) -> Option<Range<u64>> {
         // Section 0 is none.
-        let inside = self.sections.iter().skip(1).filter(|section| section.range.end <= self.size);
+        let inside = self.table.iter().skip(1).filter(|section| section.range.end <= self.size);
         inside.into_iter().find(|section| self.is_named(section, name)).map(|section| section.range.clone())
     }
 
@@ -181,24 +181,19 @@ impl Sections {
 
     /// Where the section of this number lies, if it lies inside the file.
     pub(super) fn range(&self, index: u64) -> Option<Range<u64>> {
-        let section = self.sections.get(usize::try_from(index).ok()?)?;
+        let section = self.table.get(usize::try_from(index).ok()?)?;
         (index != 0 && section.range.end <= self.size).then(|| section.range.clone())
     }
+}
 
-    /// The bytes of sections; empty for what is not there.
-    pub(super) fn gather(
-        &self,
-        data: &Unpacked<'_>,
-        ranges: &[Option<Range<u64>>],
-        limits: &Limits,
-    ) -> Step<Vec<Vec<u8>>> {
-        let ranges: Vec<_> = ranges.iter().map(|range| range.clone().unwrap_or(0..0)).collect();
-        let total = ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.end.saturating_sub(range.start)));
-        if total > limits.sections {
-            return Err(too_large("what describes the module (symbols, names, .modinfo)", total, limits.sections));
-        }
-        data.gather(&ranges)
+/// The bytes of sections; empty for what is not there.
+pub(super) fn gather(data: &Unpacked<'_>, ranges: &[Option<Range<u64>>], limits: &Limits) -> Step<Vec<Vec<u8>>> {
+    let ranges: Vec<_> = ranges.iter().map(|range| range.clone().unwrap_or(0..0)).collect();
+    let total = ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.end.saturating_sub(range.start)));
+    if total > limits.sections {
+        return Err(too_large("what describes the module (symbols, names, .modinfo)", total, limits.sections));
     }
+    data.gather(&ranges)
 }
 
 #[allow(clippy::unnecessary_box_returns)]

@@ -16,7 +16,7 @@ use crate::rules::{self, finding};
 
 use super::{
     Compression, Limits, Step,
-    elf::Sections,
+    elf::{self, Sections},
     signature::{self, Signature},
     symbols::{self, Tables},
     unpack::Unpacked,
@@ -190,7 +190,7 @@ fn read(path: &str, data: &dyn ReadAt, limits: &Limits, report: &mut Report) -> 
     let info = info.map(|range| range.start..range.end.min(range.start.saturating_add(MODINFO)));
     let (symbols, strings) = (range(".symtab"), range(".strtab"));
     let wanted = [info.clone(), symbols.clone(), strings.clone(), range("__versions"), range("__ksymtab_strings")];
-    let mut parts = sections.gather(&data, &wanted, limits)?.into_iter();
+    let mut parts = elf::gather(&data, &wanted, limits)?.into_iter();
     let mut part = || parts.next().unwrap_or_default();
     let pairs = pairs(&part());
     let tables = Tables {

@@ -55,12 +55,12 @@ impl Sample<'_> {
     pub fn build(&self) -> Vec<u8> {
         let mut info = format!("name={}\0license=GPL\0", self.name);
         for text in self.info {
-            info += &format!("{text}\0");
+            info.extend([text, "\0"]);
         }
         if !self.vermagic.is_empty() {
-            info += &format!("vermagic={}\0", self.vermagic);
+            info.extend(["vermagic=", self.vermagic, "\0"]);
         }
-        let exported: String = self.exports.iter().map(|name| format!("{name}\0")).collect();
+        let exported: String = self.exports.iter().flat_map(|name| [name, "\0"]).collect();
         let (mut symbols, mut strings) = (vec![0; 24], vec![0]);
         let mut symbol = |name: &str, section: u16, value: u64| {
             symbols.extend_from_slice(&u32::try_from(strings.len()).unwrap_or(0).to_le_bytes());

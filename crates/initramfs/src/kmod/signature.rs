@@ -124,7 +124,7 @@ impl fmt::Display for Signer {
 pub(super) fn read(data: &Unpacked<'_>, report: &mut Report) -> Step<Option<Signature>> {
     let tail = (MAGIC.len() as u64).saturating_add(BLOCK as u64);
     let Some(start) = data.size.checked_sub(tail) else { return Ok(None) };
-    let bytes = data.gather(&[start..data.size])?.pop().unwrap_or_default();
+    let bytes = data.part(&(start..data.size))?;
     let Some((block, MAGIC)) = bytes.split_at_checked(BLOCK) else { return Ok(None) };
     let signature = match *block {
         [algorithm, hash, id_type, signer, key_id, _, _, _, s0, s1, s2, s3] => {
@@ -154,7 +154,7 @@ fn message(data: &Unpacked<'_>, end: u64, block: &Block, length: u32) -> Step<Op
     let (signer, key_id, length) = (u64::from(block.signer), u64::from(block.key_id), u64::from(length));
     let before = signer.saturating_add(key_id).saturating_add(length);
     let Some(start) = end.checked_sub(before).filter(|_| length > 0 && before <= LIMIT) else { return Ok(None) };
-    let bytes = data.gather(&[start..end])?.pop().unwrap_or_default();
+    let bytes = data.part(&(start..end))?;
     let size = before.saturating_add(BLOCK as u64).saturating_add(MAGIC.len() as u64);
     if block.id_type == 2 {
         let at = usize::from(block.signer).saturating_add(usize::from(block.key_id));

@@ -13,7 +13,11 @@ use std::{collections::BTreeMap, ops::Range};
 
 use crate::rules::{self, finding};
 
-use super::{Export, Limits, Need, Step, elf::Sections, unpack::Unpacked};
+use super::{
+    Export, Limits, Need, Step,
+    elf::{self, Sections},
+    unpack::Unpacked,
+};
 
 /// `struct modversion_info` (`include/linux/module.h`): a CRC and a name, of 64 bytes together.
 const VERSION: usize = 64;
@@ -163,7 +167,7 @@ fn versioned_exports(
         }
     }
     let ranges: Vec<_> = wanted.values().cloned().collect();
-    let contents: BTreeMap<u64, Vec<u8>> = wanted.into_keys().zip(sections.gather(data, &ranges, limits)?).collect();
+    let contents: BTreeMap<u64, Vec<u8>> = wanted.into_keys().zip(elf::gather(data, &ranges, limits)?).collect();
     for (export, (section, at)) in exports.iter_mut().zip(places) {
         if matches!(section, SHN_UNDEF | SHN_ABS) {
             continue;

@@ -148,6 +148,11 @@ impl<'a> Unpacked<'a> {
         }
     }
 
+    /// The bytes of one range, as [`gather`](Self::gather).
+    pub(super) fn part(&self, range: &Range<u64>) -> Step<Vec<u8>> {
+        Ok(self.gather(std::slice::from_ref(range))?.pop().unwrap_or_default())
+    }
+
     /// The bytes of each range, which the caller has checked to lie inside and to be few.
     pub(super) fn gather(&self, ranges: &[Range<u64>]) -> Step<Vec<Vec<u8>>> {
         let mut parts = Vec::with_capacity(ranges.len());
