@@ -142,6 +142,19 @@ fn shown(path: &Path) -> String {
 }
 
 impl ExtensionSource {
+    /// Brings its layers into the store.
+    ///
+    /// # Errors
+    /// The network, the store; a layer that is not what its digest says.
+    pub(crate) fn fetch(&self, context: &Context<'_>) -> Result<()> {
+        if let Contents::Image(opened) = &self.contents {
+            for index in 0..opened.view.layers.len() {
+                opened.layer(index, context)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Everything that is in it. Compressed layers are unpacked once into files that are gone when the result is dropped.
     ///
     /// # Errors

@@ -150,13 +150,15 @@ fn boards(request: &LockRequest, folder: &Path) -> Result<Vec<(Board, Option<Str
     Ok(boards)
 }
 
-/// The images that builds take by a tag, and for which platform: those of the lock, and the one of a build that names none.
+/// The images that builds take by a tag, and for which platform: those of the lock, and the two of a build that names none.
 fn images(context: &Context<'_>) -> Result<BTreeSet<(String, String)>> {
     let folder = &context.home.boards;
     let lock = Lock::read_if_there(folder)?.unwrap_or_default();
     let known = lock.images.into_iter().map(|image| (image.reference, image.platform));
-    let base = format!("ghcr.io/siderolabs/imager:{}", Defaults::read(folder)?.talos);
-    Ok(known.chain([(base, format!("linux/{ARCH}"))]).collect())
+    let talos = Defaults::read(folder)?.talos;
+    let usual = ["imager", "installer-base"]
+        .map(|name| (format!("ghcr.io/siderolabs/{name}:{talos}"), format!("linux/{ARCH}")));
+    Ok(known.chain(usual).collect())
 }
 
 /// Whether a name of `--update` means an input.

@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     files::{self, Outputs},
     inputs::{Input, Resolver, join, keep_lock},
+    installer_base::Found,
     lock::{Defaults, Lock},
     request::Request,
 };
@@ -62,6 +63,7 @@ pub struct Vendored {
 struct Gathered {
     board: String,
     inputs: Vec<Input>,
+    images: Vec<Supplied>,
     base: Vec<(&'static str, Input)>,
     extensions: BTreeMap<String, String>,
 }
@@ -76,6 +78,7 @@ pub fn fetch(request: &SupplyRequest, context: &Context<'_>) -> Result<Vec<Suppl
     for board in &gathered {
         let base = board.base.iter().map(|(_, input)| input);
         supplied.extend(board.inputs.iter().chain(base).map(|input| row(&board.board, input, None)));
+        supplied.extend(board.images.iter().cloned());
     }
     Ok(supplied)
 }
@@ -223,6 +226,14 @@ fn gather(request: &SupplyRequest, name: &str, context: &Context<'_>) -> Result<
         }
         Err(error) => return Err(join(missing, error)),
     };
+    let images = match images(&mut resolver, &board, target.version.as_str(), context) {
+        Ok(images) => images,
+        Err(error) if error.exit() == crate::Exit::Input => {
+            missing = Some(join(missing, error));
+            Vec::new()
+        }
+        Err(error) => return Err(join(missing, error)),
+    };
     // What was found is locked even if something else is missing.
     if let Some(learned) = resolver.into_lock() {
         keep_lock(&board.folder, &board.name, &learned, context.store)?;
@@ -232,7 +243,30 @@ fn gather(request: &SupplyRequest, name: &str, context: &Context<'_>) -> Result<
     }
     let base = BASE_ROLES.into_iter().filter_map(|(role, file)| Some((file, base.get(role)?.clone()))).collect();
     let extensions = inputs.keys().map(|role| (role.clone(), extension(&board, role))).collect();
-    Ok(Gathered { board: board.name.clone(), inputs: inputs.into_values().collect(), base, extensions })
+    Ok(Gathered { board: board.name.clone(), inputs: inputs.into_values().collect(), images, base, extensions })
+}
+
+/// What an installer image stands on, and the extensions: whole images, which a folder of inputs does not hold.
+fn images(resolver: &mut Resolver<'_>, board: &Board, talos: &str, context: &Context<'_>) -> Result<Vec<Supplied>> {
+    let image = |name: String, sha256: Digest, size: u64, origin: &str| Supplied {
+        board: board.name.clone(),
+        name,
+        sha256,
+        size,
+        origin: origin.to_owned(),
+        licence: None,
+        file: None,
+    };
+    let mut images = Vec::new();
+    if let Found::Base(base) = resolver.installer_base(ARCH, talos)? {
+        base.image(context)?;
+        images.push(image("installer-base".to_owned(), base.digest, base.size, &base.origin));
+    }
+    for (number, source) in resolver.extensions(ARCH)?.iter().enumerate() {
+        source.fetch(context)?;
+        images.push(image(format!("extension-{number}"), source.digest, source.size, &source.origin));
+    }
+    Ok(images)
 }
 
 /// The files of `boards/files.toml`, which belong to no board.
@@ -247,7 +281,7 @@ fn gather_files(build: &Request, context: &Context<'_>) -> Result<Gathered> {
     }
     let inputs = inputs?;
     let extensions = inputs.keys().map(|role| (role.clone(), extension(&board, role))).collect();
-    Ok(Gathered { board: board.name.clone(), inputs: inputs.into_values().collect(), base: Vec::new(), extensions })
+    Ok(Gathered { board: board.name.clone(), inputs: inputs.into_values().collect(), images: Vec::new(), base: Vec::new(), extensions })
 }
 
 fn scenarios<'a>(board: &'a Board, build: &Request, all: bool) -> Result<Vec<Option<&'a board::Scenario>>> {
