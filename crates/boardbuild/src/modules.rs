@@ -3,7 +3,7 @@
 
 use std::{io::Write as _, sync::Arc};
 
-use imgcore::{Blob, Digest, Finding, Report};
+use imgcore::{Digest, Finding, Report};
 use initramfs::{
     Tree,
     kmod::{self, Index, Modules, Search},
@@ -12,7 +12,7 @@ use initramfs::{
 use serde::{Deserialize, Serialize};
 use talosimg::{
     extension::{self, Extension, Manifest, Merged, Metadata},
-    kernel,
+    kernel as kernel_image,
 };
 
 use crate::{
@@ -210,11 +210,12 @@ pub(crate) fn add(
     let (index, found) = Index::plan(&modules, &Search::parse(SEARCH));
     report.extend(found);
     let signatures = if setting.enforced { kmod::Signatures::Enforced } else { kmod::Signatures::Optional };
-    let expect = kmod::Expect { release: kernel.to_owned(), signatures, ..kmod::Expect::default() };
+    // What is wrong with the kernel itself was said when it was looked at first.
+    let image = kernel_image::image(setting.kernel).0;
+    let look = |mut image: Box<dyn std::io::Read + '_>| kmod::Kernel::look(&mut image, kernel, &modules);
+    let image = image.map(look).transpose()?;
+    let expect = kmod::Expect { release: kernel.to_owned(), signatures, kernel: image, ..kmod::Expect::default() };
     report.extend(kmod::check(&modules, &expect));
-    if setting.enforced {
-        report.extend(unknown_signers(&modules, setting.kernel));
-    }
     drop(files);
     let Some(index) = index else { return Ok(()) };
     let tree = index.tree(&all).map_err(|error| wrong(&error))?;
@@ -257,26 +258,4 @@ fn own_extension(tree: &Tree, folder: &str, release: &str) -> Result<Extension> 
         manifest: Manifest { version: "v1alpha1".to_owned(), metadata },
         rootfs,
     })
-}
-
-/// Signers of modules whose certificate is not in the kernel.
-fn unknown_signers(modules: &Modules, image: &Blob) -> Report {
-    let signers = modules.signers();
-    let known: Vec<_> =
-        signers.iter().filter_map(|(signer, count)| Some((signer.certificate_text()?, *signer, *count))).collect();
-    let texts: Vec<&[u8]> = known.iter().map(|(text, ..)| text.as_slice()).collect();
-    if texts.is_empty() {
-        return Report::new();
-    }
-    let (Some(info), _) = kernel::look(image, &texts) else { return Report::new() };
-    let unknown = known.iter().zip(&info.has).filter(|(_, has)| !**has);
-    unknown
-        .map(|((_, signer, count), _)| {
-            let name = signer.name.as_deref().unwrap_or("a key without a name");
-            let message = format!("{count} modules are signed by {name}, whose certificate the kernel does not hold");
-            Finding::error("VER009", message)
-                .of("modules")
-                .help("with module.sig_enforce=1 the kernel refuses them (`Key was rejected by service`): take kernel and modules of one build")
-        })
-        .collect()
 }

@@ -281,7 +281,13 @@ fn gather_files(build: &Request, context: &Context<'_>) -> Result<Gathered> {
     }
     let inputs = inputs?;
     let extensions = inputs.keys().map(|role| (role.clone(), extension(&board, role))).collect();
-    Ok(Gathered { board: board.name.clone(), inputs: inputs.into_values().collect(), images: Vec::new(), base: Vec::new(), extensions })
+    Ok(Gathered {
+        board: board.name.clone(),
+        inputs: inputs.into_values().collect(),
+        images: Vec::new(),
+        base: Vec::new(),
+        extensions,
+    })
 }
 
 fn scenarios<'a>(board: &'a Board, build: &Request, all: bool) -> Result<Vec<Option<&'a board::Scenario>>> {
