@@ -452,10 +452,13 @@ impl ImageArgs {
 /// The content of a token file. Tokens have some hundred bytes.
 fn token(path: &Path) -> Result<String, Error> {
     use std::io::Read as _;
-    let mut text = String::new();
-    let read = fs_err::File::open(path).and_then(|file| file.take(65_536).read_to_string(&mut text));
+    let mut bytes = Vec::new();
+    let read = fs_err::File::open(path).and_then(|file| file.take(65_536).read_to_end(&mut bytes));
     match read {
-        Ok(_) => Ok(text),
+        // What was found is not shown: it may be a token in another encoding.
+        Ok(_) => String::from_utf8(bytes).map_err(|_| {
+            Error::usage("--join-token-file: the file is not UTF-8; a token file holds the token alone, on one line")
+        }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let finding = boardbuild::Finding::error(
                 "SRC001",

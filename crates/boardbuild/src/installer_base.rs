@@ -3,6 +3,7 @@
 use imgcore::{Digest, Finding};
 use ocipack::{Platform, read};
 use serde::{Deserialize, Serialize};
+use talosimg::installer::kept_layers;
 
 use crate::{
     build::Context,
@@ -156,6 +157,10 @@ impl InstallerBase {
             let report = report.into_iter().map(|found| found.of(&self.origin)).collect();
             return Err(Error::refused(report).with_finding(finding));
         }
+        // What is built on it does not have all of its layers.
+        let mut kept = view.clone();
+        kept.layers.truncate(kept_layers(kept.layers.len()));
+        let tree = if kept.layers.len() < view.layers.len() { kept.tree().0 } else { tree };
         let program = view.run.entrypoint.first().or(view.run.cmd.first());
         let there = program.is_some_and(|path| tree.resolve(path).is_ok_and(|(_, node)| node.kind.name() == "file"));
         if !there {
@@ -172,4 +177,4 @@ impl InstallerBase {
     }
 }
 
-const ACTION: &str = "installer-base-1";
+const ACTION: &str = "installer-base-2";

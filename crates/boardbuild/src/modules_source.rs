@@ -77,7 +77,8 @@ impl ModulesSource {
     pub(crate) fn files(&self, context: &Context<'_>) -> Result<Found> {
         let (mut tree, files, report) = if self.path.is_dir() {
             // The folder of a release itself tells its release by its own name.
-            let itself = ["modules.order", "modules.builtin"].iter().any(|name| self.path.join(name).is_file());
+            let itself = ["modules.order", "modules.builtin"].iter().any(|name| self.path.join(name).is_file())
+                || ["kernel", "updates", "extra", "extras"].iter().any(|name| self.path.join(name).is_dir());
             let own = fs::canonicalize(&self.path)?.file_name().map(|name| name.to_string_lossy().into_owned());
             let prefix = own.filter(|_| itself).map_or_else(String::new, |release| format!("{FOLDER}/{release}/"));
             let mut tree = Tree::new();

@@ -263,7 +263,17 @@ fn open_config(path: &std::path::Path) -> Result<Blob> {
             finding.help("give a machine configuration as `talosctl gen config` writes it"),
         ));
     }
-    let text = crate::files::open_blob("embedded configuration", path, None)?.read_all(CONFIG_LIMIT)?;
+    let file = crate::files::open_blob("embedded configuration", path, None)?;
+    let size = imgcore::ReadAt::size(&file);
+    if size > CONFIG_LIMIT {
+        let (size, limit) = (imgcore::ByteSize(size), imgcore::ByteSize(CONFIG_LIMIT));
+        let message = format!("--embed-config: the file has {size}, and a node takes at most {limit}");
+        return Err(Error::new(
+            Exit::Refused,
+            Finding::error("CFG002", message).help("give a machine configuration as `talosctl gen config` writes it"),
+        ));
+    }
+    let text = file.read_all(CONFIG_LIMIT)?;
     Ok(Blob::from_bytes("embedded configuration", text))
 }
 
