@@ -14,7 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Inputs, World, prefixed, result};
+use common::{Inputs, World, additions, prefixed, result};
+use fs_err as fs;
 
 /// How long one boot may take. It takes 10 to 25 s on an idle machine, ten of which systemd-boot's menu waits.
 const LIMIT: Duration = Duration::from_mins(3);
@@ -117,4 +118,46 @@ fn v1_10_6_starts_through_u_boot() {
 #[test]
 fn v1_13_9_starts_through_edk2() {
     boots("v1.13.9", "QEMU_EFI.fd");
+}
+
+/// What is put in front of the closing line, instead of the reference's own init: digests of what the extension brought.
+const INIT: &str = "#!/bin/sh
+/bin/busybox mkdir -p /proc /dev
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox sha256sum /0.sqsh /extensions.yaml /usr/lib/firmware/rtl_nic/*
+echo STANDIN-DONE
+/bin/busybox poweroff -f
+";
+
+#[test]
+fn an_extension_is_in_the_memory_of_the_started_system() {
+    let (Some(qemu), Some(inputs)) = (testkit::tool("qemu-system-aarch64"), Inputs::reference()) else { return };
+    let mut world = World::new(inputs);
+    let Some(firmware) = firmware(&world, "QEMU_EFI.fd") else { return };
+    // A kernel unpacks several archives one after the other; a later file takes the place of an earlier one.
+    let mut initramfs = fs::read(&world.inputs.initramfs).unwrap();
+    initramfs.resize(initramfs.len().next_multiple_of(4), 0);
+    initramfs.extend(additions::cpio(&[("init", INIT.as_bytes())]));
+    world.inputs.initramfs = world.file("initramfs.xz", &initramfs);
+    let base = world.base("base", None);
+    let talos = "v1.13.9";
+    let mut command = world.image(&world.overlay_board("nanopi-m6-reference", 20480), talos, "out");
+    command.arg("--base").arg(prefixed("dir:", &base)).args(["--format", "raw", "--kernel-arg", "console=ttyAMA0"]);
+    command.arg("--extension").arg(testkit::reference().unwrap().join("in/realtek-firmware.tar"));
+    world.add_sources(&mut command);
+    result(&mut command);
+    let Some(uki) = additions::uki(&world, "out", talos) else { return };
+    let Some(folder) = additions::appended(&world, "out", &uki) else { return };
+
+    let text = console(&qemu, &firmware, &world.path("out/metal-arm64.raw"));
+    for path in [
+        "0.sqsh",
+        "extensions.yaml",
+        "usr/lib/firmware/rtl_nic/rtl8125b-2.fw",
+        "usr/lib/firmware/rtl_nic/rtl8168h-2.fw",
+    ] {
+        let digest = boardbuild::Digest::of(&fs::read(folder.join(path)).unwrap()).hex();
+        assert!(text.contains(&format!("{digest}  /{path}\n")), "{path} {digest}:\n{text}");
+    }
 }

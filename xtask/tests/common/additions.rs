@@ -271,7 +271,7 @@ pub fn cpio(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
     let trailer = [("TRAILER!!!", &b""[..])];
     for (number, (path, bytes)) in files.iter().chain(&trailer).enumerate() {
-        let fields = [number + 1, 0o100_644, 0, 0, 1, 0, bytes.len(), 0, 0, 0, 0, path.len() + 1, 0];
+        let fields = [number + 1, 0o100_755, 0, 0, 1, 0, bytes.len(), 0, 0, 0, 0, path.len() + 1, 0];
         out.extend(b"070701");
         out.extend(fields.map(|field| format!("{field:08x}")).concat().as_bytes());
         out.extend(path.as_bytes());
@@ -295,4 +295,43 @@ pub fn initramfs(world: &World, modules: &[(&str, Vec<u8>)]) -> Option<Vec<u8>> 
     command.arg(world.path("rootfs")).arg(&image);
     testkit::run(command.args(["-quiet", "-no-progress", "-noappend", "-all-root", "-comp", "zstd"]));
     Some(cpio(&[("init", b"init"), ("rootfs.sqsh", &fs::read(image).unwrap())]))
+}
+
+/// The unified kernel image on the ESP of a raw image, by `mcopy`.
+pub fn uki(world: &World, out: &str, talos: &str) -> Option<Vec<u8>> {
+    let mcopy = testkit::tool("mcopy")?;
+    let uki = world.path(&format!("{out}.efi"));
+    let mut command = Command::new(mcopy);
+    command.arg("-n").arg("-i").arg(prefixed("", &world.path(&format!("{out}/metal-arm64.raw@@11534336"))));
+    command.arg(format!("::/EFI/Linux/Talos-{talos}.efi")).arg(&uki);
+    testkit::run(&mut command);
+    Some(fs::read(uki).unwrap())
+}
+
+/// What stands behind the base's initramfs in a unified kernel image, unpacked by `zstd` and `cpio` into a folder.
+pub fn appended(world: &World, out: &str, uki: &[u8]) -> Option<PathBuf> {
+    let (zstd, cpio) = (testkit::tool("zstd")?, testkit::tool("cpio")?);
+    let initrd = super::pe_section(uki, ".initrd").unwrap();
+    let original = fs::read(&world.inputs.initramfs).unwrap();
+    assert!(initrd.starts_with(&original));
+    let (frame, archive) = (world.path(&format!("{out}.zst")), world.path(&format!("{out}.cpio")));
+    fs::write(&frame, &initrd[original.len()..]).unwrap();
+    testkit::run(Command::new(zstd).args(["-q", "-d"]).arg(&frame).arg("-o").arg(&archive));
+    let folder = world.path(&format!("{out}-appended"));
+    fs::create_dir(&folder).unwrap();
+    let mut extract = Command::new(cpio);
+    extract.args(["-idm", "--quiet"]).current_dir(&folder);
+    extract.stdin(std::process::Stdio::from(fs::File::open(&archive).unwrap().into_file()));
+    testkit::run(&mut extract);
+    Some(folder)
+}
+
+/// A SquashFS of the appended archive, unpacked by `unsquashfs`.
+pub fn unsquashed(folder: &Path, number: usize) -> Option<PathBuf> {
+    let unsquashfs = testkit::tool("unsquashfs")?;
+    let to = folder.join(number.to_string());
+    let mut command = Command::new(unsquashfs);
+    command.args(["-quiet", "-no-progress", "-no-xattrs", "-d"]).arg(&to).arg(folder.join(format!("{number}.sqsh")));
+    testkit::run(&mut command);
+    Some(to)
 }
