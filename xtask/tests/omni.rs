@@ -61,7 +61,7 @@ fn the_command_line_is_omnis() {
         assert_eq!(extensions[0]["name"], "schematic");
         let id = extensions[0]["version"].as_str().unwrap();
         let Some(folder) = appended(&bench.world, "out", &uki) else { return };
-        let Some(layer) = unsquashed(&folder, 0) else { return };
+        let Some(layer) = unsquashed(&folder, "0") else { return };
         assert!(layer.join("usr/local/share/schematic").join(id).is_file());
         let list = fs::read_to_string(folder.join("extensions.yaml")).unwrap();
         assert!(list.contains(&format!("version: {id}")) && list.contains("siderolink.api="), "{list}");

@@ -327,11 +327,11 @@ pub fn appended(world: &World, out: &str, uki: &[u8]) -> Option<PathBuf> {
 }
 
 /// A SquashFS of the appended archive, unpacked by `unsquashfs`.
-pub fn unsquashed(folder: &Path, number: usize) -> Option<PathBuf> {
+pub fn unsquashed(folder: &Path, name: &str) -> Option<PathBuf> {
     let unsquashfs = testkit::tool("unsquashfs")?;
-    let to = folder.join(number.to_string());
+    let to = folder.join(format!("{name}-files"));
     let mut command = Command::new(unsquashfs);
-    command.args(["-quiet", "-no-progress", "-no-xattrs", "-d"]).arg(&to).arg(folder.join(format!("{number}.sqsh")));
+    command.args(["-quiet", "-no-progress", "-no-xattrs", "-d"]).arg(&to).arg(folder.join(format!("{name}.sqsh")));
     testkit::run(&mut command);
     Some(to)
 }

@@ -1,0 +1,204 @@
+//! Kernel modules of extensions beside those of the base: the index in the image resolves every module as `depmod`'s does,
+//! and many extensions keep their order.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test stops where its helpers do")]
+
+mod common;
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use common::{
+    additions::{Bench, RELEASE, appended, extension, initramfs, module, option, uki, unsquashed},
+    result,
+};
+use fs_err as fs;
+use initramfs::kmod::Sample;
+
+const TALOS: &str = "v1.11.5";
+
+/// What `modprobe` would load for these names.
+fn shown(modprobe: &Path, root: &Path, names: &[&str]) -> String {
+    let mut text = String::new();
+    for name in names {
+        let mut command = Command::new(modprobe);
+        command.args(["-C", "/dev/null", "-d"]).arg(root).args(["-S", RELEASE, "--show-depends", name]);
+        let output = command.output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        text += &format!("{name}: {}\n{}", output.status.success(), said.replace(&root.display().to_string(), "ROOT"));
+    }
+    text
+}
+
+/// A tree as a node sees it: `usr/lib/modules` of each layer over the one before, where `modprobe` looks for it.
+fn stack(bench: &Bench, name: &str, layers: &[PathBuf]) -> PathBuf {
+    let root = bench.world.path(name);
+    for layer in layers {
+        let from = layer.join("usr/lib/modules");
+        let mut open = vec![from.clone()];
+        while let Some(folder) = open.pop() {
+            let Ok(entries) = fs::read_dir(&folder) else { continue };
+            for entry in entries {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                } else {
+                    let to = root.join("lib/modules").join(path.strip_prefix(&from).unwrap());
+                    fs::create_dir_all(to.parent().unwrap()).unwrap();
+                    fs::copy(&path, &to).unwrap();
+                }
+            }
+        }
+    }
+    root
+}
+
+/// Files of a release's folder without those that `depmod` makes.
+fn bare(root: &Path) {
+    let folder = root.join("lib/modules").join(RELEASE);
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.starts_with("modules.") && !["modules.order", "modules.builtin"].contains(&name.as_str()) {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_index_resolves_as_depmods_does() {
+    let [Some(depmod), Some(modprobe)] = ["depmod", "modprobe"].map(testkit::tool) else { return };
+    let scratch = Bench::new();
+    let base = [
+        ("kernel/core.ko", Sample { exports: &["core"], ..module("core") }.build()),
+        ("kernel/net/card.ko", Sample { needs: &["core"], info: &["alias=pci:v0001d*"], ..module("card") }.build()),
+        ("kernel/net/replaced.ko", Sample { needs: &["core"], ..module("replaced") }.build()),
+        ("modules.order", b"kernel/core.ko\nkernel/net/card.ko\nkernel/net/replaced.ko\n".to_vec()),
+        ("modules.builtin", b"kernel/fs/fat.ko\n".to_vec()),
+        // What the release brings is stale as soon as an extension adds to it.
+        ("modules.dep", b"kernel/core.ko:\n".to_vec()),
+    ];
+    let Some(bytes) = initramfs(&scratch.world, &base) else { return };
+    let bench = Bench::with(Some(&bytes));
+    let folder = format!("usr/lib/modules/{RELEASE}");
+    let first =
+        Sample { needs: &["core"], exports: &["first"], info: &["softdep=pre: card"], ..module("first") }.build();
+    let replaced = Sample { info: &["alias=pci:v0002d*"], ..module("replaced") }.build();
+    let second =
+        Sample { needs: &["first", "core"], info: &["alias=of:N*T*Cvendor,board"], ..module("second") }.build();
+    let one = extension(
+        "one",
+        &[(&format!("{folder}/extras/first.ko"), &first), (&format!("{folder}/extras/replaced.ko"), &replaced)],
+    );
+    let two = extension(
+        "two",
+        // Index files of an extension say nothing of the others' modules.
+        &[(&format!("{folder}/extras/second.ko"), &second), (&format!("{folder}/modules.dep"), b"extras/second.ko:\n")],
+    );
+    let arguments = [bench.extension("one.tar", &one), bench.extension("two.tar", &two)].concat();
+    let built = result(&mut bench.image(TALOS, "out", &arguments));
+    let names: Vec<_> =
+        built["build"]["extensions"].as_array().unwrap().iter().map(|row| row["name"].clone()).collect();
+    assert_eq!(names, ["one", "two", "modules.dep"]);
+    let images: Vec<_> =
+        built["build"]["extensions"].as_array().unwrap().iter().map(|row| row["image"].clone()).collect();
+    assert_eq!(images, ["0.sqsh", "1.sqsh", "modules.dep.sqsh"]);
+
+    let Some(uki) = uki(&bench.world, "out", TALOS) else { return };
+    let Some(folder) = appended(&bench.world, "out", &uki) else { return };
+    let mut layers = vec![scratch.world.path("rootfs")];
+    for number in 0..2 {
+        let Some(layer) = unsquashed(&folder, &number.to_string()) else { return };
+        layers.push(layer);
+    }
+    let theirs = stack(&bench, "theirs", &layers);
+    bare(&theirs);
+    let config = bench.file("depmod.d/search.conf", b"search extras built-in\n");
+    testkit::run(Command::new(depmod).arg("-b").arg(&theirs).arg("-C").arg(config).arg(RELEASE));
+    let Some(index) = unsquashed(&folder, "modules.dep") else { return };
+    layers.push(index);
+    let ours = stack(&bench, "ours", &layers);
+    let words = [
+        "core",
+        "card",
+        "replaced",
+        "first",
+        "second",
+        "fat",
+        "pci:v0001d5",
+        "pci:v0002d5",
+        "of:NxTyCvendor,board",
+        "no-such-module",
+    ];
+    let (ours, theirs) = (shown(&modprobe, &ours, &words), shown(&modprobe, &theirs, &words));
+    assert_eq!(ours, theirs);
+    // Not two failures that are alike.
+    assert!(ours.contains("second: true\ninsmod ROOT/lib/modules/6.18.2-talos/kernel/core.ko"), "{ours}");
+    assert!(ours.contains("extras/replaced.ko") && !ours.contains("kernel/net/replaced.ko"), "{ours}");
+}
+
+#[test]
+fn the_users_modules_are_a_layer_of_their_own() {
+    let scratch = Bench::new();
+    let Some(bytes) = initramfs(&scratch.world, &[("kernel/old.ko", module("old").build())]) else { return };
+    let bench = Bench::with(Some(&bytes));
+    let release = "6.12.0-mine";
+    let kernel = bench.file("Image", &talosimg::kernel::sample_image(release));
+    let sample = Sample { vermagic: "6.12.0-mine SMP mod_unload aarch64", ..module("mine") }.build();
+    bench.file(&format!("root/lib/modules/{release}/kernel/mine.ko"), &sample);
+    bench.file(&format!("root/lib/modules/{release}/modules.builtin"), b"kernel/fs/fat.ko\n");
+    bench.file(&format!("root/lib/modules/{release}/modules.dep"), b"stale\n");
+    let arguments = [option("--kernel", &kernel), option("--modules", &bench.world.path("root"))].concat();
+    let built = result(&mut bench.image(TALOS, "out", &arguments));
+    assert_eq!(built["build"]["kernelRelease"], release);
+    let Some(uki) = uki(&bench.world, "out", TALOS) else { return };
+    let Some(folder) = appended(&bench.world, "out", &uki) else { return };
+    let Some(layer) = unsquashed(&folder, "kernel-modules") else { return };
+    let modules = layer.join("usr/lib/modules").join(release);
+    assert_eq!(fs::read(modules.join("kernel/mine.ko")).unwrap(), sample);
+    assert!(!modules.join("modules.dep").exists());
+    let Some(index) = unsquashed(&folder, "modules.dep") else { return };
+    let index = fs::read_to_string(index.join("usr/lib/modules").join(release).join("modules.dep")).unwrap();
+    assert_eq!(index, "kernel/mine.ko:\n");
+}
+
+#[test]
+fn twelve_extensions_keep_their_order() {
+    let bench = Bench::new();
+    let mut arguments: Vec<OsString> = Vec::new();
+    for number in 0..12 {
+        let name = format!("ext-{number}");
+        let own = format!("usr/lib/firmware/vendor/{number}.fw");
+        let mut files: Vec<(&str, &[u8])> = vec![("usr/local/share/which", name.as_bytes()), (&own, name.as_bytes())];
+        if number >= 10 {
+            files.push(("usr/lib/firmware/vendor/same.fw", name.as_bytes()));
+        }
+        arguments.extend(bench.extension(&format!("{name}.tar"), &extension(&name, &files)));
+    }
+    let built = result(&mut bench.image(TALOS, "out", &arguments));
+    let extensions = built["build"]["extensions"].as_array().unwrap();
+    let Some(uki) = uki(&bench.world, "out", TALOS) else { return };
+    let Some(folder) = appended(&bench.world, "out", &uki) else { return };
+    // The list is in the order of file names, as the imager's: 0, 1, 10, 11, 2.
+    let order = ["0", "1", "10", "11", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let images: Vec<_> = extensions.iter().map(|row| row["image"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(images, order.map(|number| format!("{number}.sqsh")));
+    let list = fs::read_to_string(folder.join("extensions.yaml")).unwrap();
+    let listed: Vec<_> = list.lines().filter_map(|line| line.trim().strip_prefix("- image: ")).collect();
+    assert_eq!(listed, images);
+    for (number, row) in [(0, 0), (2, 4), (10, 2), (11, 3)] {
+        assert_eq!(extensions[row]["name"], format!("ext-{number}"));
+        let Some(layer) = unsquashed(&folder, &number.to_string()) else { return };
+        let name = format!("ext-{number}");
+        assert_eq!(fs::read_to_string(layer.join("usr/local/share/which")).unwrap(), name);
+        assert!(!layer.join("usr/lib/firmware").exists(), "moved out");
+        assert_eq!(fs::read_to_string(folder.join(format!("usr/lib/firmware/vendor/{number}.fw"))).unwrap(), name);
+    }
+    // Of two extensions with one file the later one's is there, and the difference is told.
+    assert_eq!(fs::read_to_string(folder.join("usr/lib/firmware/vendor/same.fw")).unwrap(), "ext-11");
+    let warnings = built["build"]["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|code| code == "EXT010"), "{warnings:?}");
+}
