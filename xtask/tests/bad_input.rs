@@ -119,7 +119,7 @@ fn missing_and_wrong_inputs_are_named_with_digests() {
     place.refused(&["image", &board, "--source", "dtb=/no/such", "-o", "out"], 3, &["dtb: /no/such does not exist"]);
     place.refused(&["image", &board, "--base", "dir:/no/such", "-o", "out"], 3, &["no folder at this path"]);
     place.refused(&["image", &board, "--base", "ghcr.io/a/b:c", "--offline", "-o", "out"], 3, &["--base dir:DIR"]);
-    place.refused(&["image", &board, "--base", "nonsense", "-o", "out"], 2, &["--base dir:DIR"]);
+    place.refused(&["image", &board, "--base", "nonsense", "-o", "out"], 2, &["--base: neither a reference", "write dir:DIR"]);
 
     // Locked by the first build, changed after it.
     let own = place.path("own.dtb");
@@ -225,7 +225,7 @@ fn nothing_to_do_does_nothing_and_a_change_is_explained() {
     std::fs::write(place.path("out/build.json"), "{}").unwrap();
     let fourth = text(place.run(&["image", &board, "-o", "out", "--explain", "--kernel-arg", "a=b"]));
     assert!(fourth.contains("build.json is not as it was written"), "{fourth}");
-    assert_eq!(names(&place.path("out")), ["SHA256SUMS", "build.json", "metal-arm64.raw.xz"]);
+    assert_eq!(names(&place.path("out")), ["SHA256SUMS", "build.json", "installer-arm64.tar", "metal-arm64.raw.xz"]);
 }
 
 #[test]

@@ -179,7 +179,7 @@ impl<'a> Address<'a> {
 fn host_and_port(authority: &str) -> std::result::Result<bool, String> {
     let (host, port) = match authority.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(Some((host, rest))) => {
-            if host.parse::<std::net::Ipv6Addr>().is_err() {
+            if host.parse::<core::net::Ipv6Addr>().is_err() {
                 return Err("what stands in brackets is no IPv6 address".to_owned());
             }
             (
