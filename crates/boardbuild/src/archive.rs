@@ -98,7 +98,7 @@ pub(crate) fn judge(view: &ArchiveView, board: Option<&Board>) -> Result<Judged>
         }
         match kind {
             Kind::Overlay => judged.overlay(image, &tree, &name, board, &mut seen)?,
-            Kind::Installer => judged.installer(image, &tree, &name)?,
+            Kind::Installer => judged.installer(image, &tree, &name, board)?,
             Kind::Other => {}
         }
     }
@@ -109,8 +109,9 @@ pub(crate) fn judge(view: &ArchiveView, board: Option<&Board>) -> Result<Judged>
             ));
         }
     }
-    if let (Some(board), true) = (board, judged.kind != Kind::Overlay) {
-        let message = format!("--board {} asks about an overlay image, this is an {}", board.name, judged.kind.name());
+    if let (Some(board), Kind::Other) = (board, judged.kind) {
+        let message =
+            format!("--board {} asks about an overlay or installer image, this is neither of them", board.name);
         judged.report.push(Finding::error("VFY002", message));
     }
     Ok(judged)
@@ -152,6 +153,7 @@ impl Judged {
         let installers: Vec<_> = tree
             .iter()
             .filter(|(path, _)| path.strip_prefix("installers/").is_some_and(|rest| !rest.contains('/')))
+            .filter(|(_, node)| node.kind.name() != "folder")
             .map(|(path, node)| (path.to_owned(), node.clone()))
             .collect();
         if installers.is_empty() {
@@ -188,7 +190,7 @@ impl Judged {
             None => self.artefacts(image, tree, name, seen)?,
         }
         if let Some(board) = board {
-            self.for_board(image, tree, board, name)?;
+            self.for_board(image, tree, board, "", name)?;
         }
         Ok(())
     }
@@ -350,15 +352,16 @@ impl Judged {
         Ok(())
     }
 
-    /// What a board file says of the overlay's artefacts: which are written where, and the device tree.
-    fn for_board(&mut self, image: &ImageView, tree: &Tree, board: &Board, name: &str) -> Result<()> {
+    /// What a board file says of the overlay's artefacts: which are written where, and the device tree. `folder` is where
+    /// the overlay lies in the image, with a slash behind it.
+    fn for_board(&mut self, image: &ImageView, tree: &Tree, board: &Board, folder: &str, name: &str) -> Result<()> {
         let mut placements = Vec::new();
         for boot in board.scenario(None)?.iter().flat_map(|(_, scenario)| &scenario.files) {
             let known = board.sources.get(&boot.source);
             let named = known.and_then(|origin| origin.file.as_deref().or(origin.member.as_deref()));
             let own = format!("artifacts/arm64/u-boot/{}/{}.img", board.name, boot.source);
-            let path = named.into_iter().chain([own.as_str()]).find(|path| tree.resolve(path).is_ok());
-            let Some(path) = path else {
+            let paths = named.into_iter().chain([own.as_str()]).map(|path| format!("{folder}{path}"));
+            let Some(path) = paths.into_iter().find(|path| tree.resolve(path).is_ok()) else {
                 let message = format!(
                     "the overlay has no {}, which the board file puts at sector {}",
                     boot.source, boot.at_sector
@@ -366,7 +369,7 @@ impl Judged {
                 self.say(name, Finding::error("VFY002", message).help(format!("looked for {}", named.unwrap_or(&own))));
                 continue;
             };
-            let Some(bytes) = file(image, tree, path, ARTEFACT)? else { continue };
+            let Some(bytes) = file(image, tree, &path, ARTEFACT)? else { continue };
             let (examined, _) = rkboot::examine(&bytes, None);
             let size = bytes.len() as u64;
             let cut = if boot.trim_copies { rkboot::trim(&examined).unwrap_or(size) } else { size };
@@ -380,7 +383,7 @@ impl Judged {
         }
         self.prove(board.partition_offset(), &placements, &board.name);
         if let Some(dtb) = &board.dtb {
-            let path = format!("artifacts/arm64/dtb/{}", dtb.path);
+            let path = format!("{folder}artifacts/arm64/dtb/{}", dtb.path);
             match file(image, tree, &path, ARTEFACT)? {
                 Some(bytes) => self.report.extend(check_dtb(&bytes, dtb).owned_by(&path, 0)),
                 None => self.say(
@@ -396,7 +399,7 @@ impl Judged {
     }
 
     /// What a node looks for when it installs or upgrades.
-    fn installer(&mut self, image: &ImageView, tree: &Tree, name: &str) -> Result<()> {
+    fn installer(&mut self, image: &ImageView, tree: &Tree, name: &str, board: Option<&Board>) -> Result<()> {
         let arch = image.platform.as_ref().map_or(ARCH, |platform| platform.architecture.as_str()).to_owned();
         for path in [installer::UKI, installer::SD_BOOT] {
             let path = path.replace(ARCH, &arch);
@@ -437,6 +440,14 @@ impl Judged {
             None => self
                 .lines
                 .push("no overlay: an upgrade with this image writes no boot loader and no device tree".to_owned()),
+        }
+        match board {
+            Some(board) if overlay => self.for_board(image, tree, board, "overlay/", name)?,
+            Some(board) if board.overlay.is_some() => {
+                let message = format!("the installer image has no overlay, and {} needs its own", board.name);
+                self.say(name, Finding::error("VFY002", message).help("build the installer image of this board"));
+            }
+            _ => {}
         }
         if !overlay {
             return Ok(());
