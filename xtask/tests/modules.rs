@@ -22,15 +22,16 @@ const TALOS: &str = "v1.11.5";
 
 /// What `modprobe` would load for these names.
 fn shown(modprobe: &Path, root: &Path, names: &[&str]) -> String {
-    let mut text = String::new();
+    let mut text = Vec::new();
     for name in names {
         let mut command = Command::new(modprobe);
         command.args(["-C", "/dev/null", "-d"]).arg(root).args(["-S", RELEASE, "--show-depends", name]);
         let output = command.output().unwrap();
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        text += &format!("{name}: {}\n{}", output.status.success(), said.replace(&root.display().to_string(), "ROOT"));
+        let said = said.replace(&root.display().to_string(), "ROOT");
+        text.push(format!("{name}: {}\n{said}", output.status.success()));
     }
-    text
+    text.concat()
 }
 
 /// A tree as a node sees it: `usr/lib/modules` of each layer over the one before, where `modprobe` looks for it.

@@ -1,7 +1,7 @@
 //! Overlay and installer images of anybody, held against what only Talos' imager and nodes know: the tree that they look
 //! for, the options, the artefacts and where they are written.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use imgcore::{Blob, Digest, Finding, ReadAt as _, Report, Sectors};
 use ocipack::{
@@ -127,6 +127,11 @@ fn file(image: &ImageView, tree: &Tree, path: &str, limit: u64) -> Result<Option
     image.read_file(tree, path, limit).map(Some).map_err(|error| crate::installer_image::failed(&error))
 }
 
+/// Whether a file is of this kind by its name, as who looks for it writes it.
+fn ends(path: &str, ending: &str) -> bool {
+    Path::new(path).extension().is_some_and(|found| found == ending)
+}
+
 fn digest(tree: &Tree, path: &str) -> Option<Digest> {
     match tree.resolve(path).ok()?.1.kind {
         NodeKind::File { digest, .. } => digest,
@@ -184,7 +189,7 @@ impl Judged {
             Some(text) => match OverlayJson::parse(&String::from_utf8_lossy(&text)) {
                 Ok(json) => self.described(image, tree, &json, "artifacts", name, seen)?,
                 Err(error) => {
-                    self.say(name, Finding::error("OVL112", error.to_string()).help("build the overlay again"))
+                    self.say(name, Finding::error("OVL112", error.to_string()).help("build the overlay again"));
                 }
             },
             None => self.artefacts(image, tree, name, seen)?,
@@ -200,7 +205,7 @@ impl Judged {
         let paths: Vec<String> = tree
             .iter()
             .map(|(path, _)| path)
-            .filter(|path| path.starts_with("profiles/") && path.ends_with(".yaml"))
+            .filter(|path| path.starts_with("profiles/") && ends(path, "yaml"))
             .map(str::to_owned)
             .collect();
         for path in paths {
@@ -338,7 +343,7 @@ impl Judged {
                 continue;
             }
             left = left.saturating_sub(size);
-            if path.ends_with(".dtb") {
+            if ends(&path, "dtb") {
                 self.device_tree(image, tree, &path)?;
                 continue;
             }
@@ -463,7 +468,7 @@ impl Judged {
         let json = json.and_then(|text| OverlayJson::parse(&String::from_utf8_lossy(&text)).ok());
         match (&options, &json) {
             (Err(error), _) => {
-                self.say(name, Finding::error("INS012", format!("{}: {error}", installer::EXTRA_OPTIONS)))
+                self.say(name, Finding::error("INS012", format!("{}: {error}", installer::EXTRA_OPTIONS)));
             }
             (Ok(options), Some(json)) => {
                 if let Err(error) = overlay::select(json, options) {

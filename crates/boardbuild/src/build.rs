@@ -117,7 +117,7 @@ impl Start {
         if request.omni.is_some() {
             report.push(self.upgrade(request)?.finding());
         }
-        let schematic = if self.records_schematic(request) { Some(self.schematic(request)?) } else { None };
+        let schematic = if Self::records_schematic(request) { Some(self.schematic(request)?) } else { None };
         let mut initramfs = match (self.base.get("kernel"), self.base.get("initramfs")) {
             (Some(image), Some(base)) => {
                 let setting = initrd::Setting {
@@ -150,7 +150,7 @@ impl Start {
     }
 
     /// Whether the image says what it is made of.
-    fn records_schematic(&self, request: &Request) -> bool {
+    fn records_schematic(request: &Request) -> bool {
         request.schematic || request.omni.is_some()
     }
 
@@ -158,7 +158,7 @@ impl Start {
     fn upgrade(&self, request: &Request) -> Result<omni::Report> {
         let schematic = self.schematic(request)?;
         let mut other = self.other_extensions();
-        let recorded = self.records_schematic(request);
+        let recorded = Self::records_schematic(request);
         if !recorded {
             other.extend(schematic.customization.official_extensions.iter().cloned());
         }
@@ -442,7 +442,7 @@ fn new_record(request: &Request, start: &Start, front: &Front, plan: &Plan) -> R
         layout: record::ranges(&plan.layout),
         inputs,
         extensions: plan.extensions.clone(),
-        schematic: SchematicRecord::of(&start.schematic(request)?, start.records_schematic(request)),
+        schematic: SchematicRecord::of(&start.schematic(request)?, Start::records_schematic(request)),
         omni_upgrade: start.upgrade(request)?,
         overlay: None,
         images: Vec::new(),

@@ -54,16 +54,15 @@ const ACTION: &str = "initramfs-modules-1";
 /// The store, the medium.
 pub(crate) fn check_base(base: &Input, setting: &Setting<'_>, context: &Context<'_>) -> Result<Report> {
     let key = Digest::of(&canonical_json(&(ACTION, base.sha256)));
-    let inventory = match context.store.action::<Inventory>(ACTION, key) {
-        Some(inventory) => inventory,
-        None => {
-            let (root, found) = RootFs::open(base, context)?;
-            let releases = root.as_ref().map(RootFs::releases).unwrap_or_default();
-            let findings = found.iter().map(SavedFinding::of).collect();
-            let inventory = Inventory { rootfs: root.is_some(), releases, findings };
-            context.store.record(ACTION, key, &inventory)?;
-            inventory
-        }
+    let inventory = if let Some(inventory) = context.store.action::<Inventory>(ACTION, key) {
+        inventory
+    } else {
+        let (root, found) = RootFs::open(base, context)?;
+        let releases = root.as_ref().map(RootFs::releases).unwrap_or_default();
+        let findings = found.iter().map(SavedFinding::of).collect();
+        let inventory = Inventory { rootfs: root.is_some(), releases, findings };
+        context.store.record(ACTION, key, &inventory)?;
+        inventory
     };
     let mut report: Report = inventory.findings.into_iter().filter_map(SavedFinding::restore).collect();
     if inventory.rootfs {

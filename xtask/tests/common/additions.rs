@@ -202,7 +202,7 @@ pub fn extension(name: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// A module of the kernel of the tests.
-pub fn module<'a>(name: &'a str) -> Sample<'a> {
+pub fn module(name: &str) -> Sample<'_> {
     Sample { name, vermagic: "6.18.2-talos SMP preempt mod_unload aarch64", ..Sample::default() }
 }
 

@@ -210,13 +210,12 @@ impl Start {
         if let Some(overlay) = &self.board.overlay {
             let upstream = self.board.upstream.as_deref().and_then(|upstream| upstream.split(' ').next());
             let official = upstream.filter(|upstream| upstream.starts_with("siderolabs/"));
-            let (image, options) = match official {
-                Some(image) => (image.to_owned(), request.options.clone()),
-                None => {
-                    let mut options = overlay.options.clone();
-                    options.extend(request.options.clone());
-                    (format!("talos-rk/overlay-{}", self.board.name), options)
-                }
+            let (image, options) = if let Some(image) = official {
+                (image.to_owned(), request.options.clone())
+            } else {
+                let mut options = overlay.options.clone();
+                options.extend(request.options.clone());
+                (format!("talos-rk/overlay-{}", self.board.name), options)
             };
             schematic.overlay.image = image;
             schematic.overlay.name.clone_from(&overlay.name);
