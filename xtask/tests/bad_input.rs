@@ -119,7 +119,11 @@ fn missing_and_wrong_inputs_are_named_with_digests() {
     place.refused(&["image", &board, "--source", "dtb=/no/such", "-o", "out"], 3, &["dtb: /no/such does not exist"]);
     place.refused(&["image", &board, "--base", "dir:/no/such", "-o", "out"], 3, &["no folder at this path"]);
     place.refused(&["image", &board, "--base", "ghcr.io/a/b:c", "--offline", "-o", "out"], 3, &["--base dir:DIR"]);
-    place.refused(&["image", &board, "--base", "nonsense", "-o", "out"], 2, &["--base: neither a reference", "write dir:DIR"]);
+    place.refused(
+        &["image", &board, "--base", "nonsense", "-o", "out"],
+        2,
+        &["--base: neither a reference", "write dir:DIR"],
+    );
 
     // Locked by the first build, changed after it.
     let own = place.path("own.dtb");

@@ -196,7 +196,7 @@ fn without_a_base_image_builds_the_rest_and_installer_says_what_it_needs() {
     assert_eq!(
         lines,
         ["no installer image: ghcr.io/siderolabs/installer-base:v1.13.9 is not in the store, and --offline is given; \
-          --installer-base names another"]
+          name the image that it stands on: --installer-base REFERENCE, oci:DIR or oci-archive:FILE"]
     );
     let record: Value = serde_json::from_slice(&fs::read(world.path("out/build.json")).unwrap()).unwrap();
     assert!(record["installer"].is_null());

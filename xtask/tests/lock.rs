@@ -66,6 +66,8 @@ impl Bench {
         let base = testkit::workspace().join("fixtures/demo/base");
         let mut text = text.replace("name = \"demo\"\ntitle", "name = \"b\"\ntitle");
         text = text.replace("dir:../fixtures/demo/base", &format!("dir:{}", base.display()));
+        let installer_base = base.with_file_name("installer-base.tar");
+        text = text.replace("../fixtures/demo/installer-base.tar", &installer_base.display().to_string());
         text.push_str("[sources]\n");
         let files = [("idbloader", "idbloader.img"), ("u-boot", "u-boot.itb"), ("dtb", "rk3588s-demo.dtb")];
         for (role, file) in files {

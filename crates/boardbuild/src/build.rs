@@ -16,7 +16,7 @@ use talosimg::{cmdline, omni};
 
 use self::{
     finished::Finished,
-    start::{Needs, Start},
+    start::{Needs, Skipped, Start},
 };
 pub(crate) use self::{finished::program, write::io_source};
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     home::Home,
     initrd, installer_image,
     net::Network,
+    overlay_image,
     record::{self, BUILD_JSON, InputRecord, MetaRecord, OutputRecord, Record, SchematicRecord},
     request::Request,
     store::{Store, canonical_json},
@@ -91,7 +92,7 @@ impl Built {
             folder: folder.to_owned(),
             outputs: Vec::new(),
             record: None,
-            skipped: start.skipped.clone(),
+            skipped: start.skipped.as_ref().map(|skipped| format!("{}; {}", skipped.why(), skipped.cure())),
             drawing: draw(&plan.layout, plan.disk.len()),
             notice: start.board.notice.clone(),
             explain: Vec::new(),
@@ -125,10 +126,13 @@ impl Start {
                     release: target.release,
                     kernel: &image.blob,
                     kernel_release: kernel.as_ref().map(|info| info.release.as_str()),
-                    enforced: command_line.to_string().split(' ').any(|word| word == "module.sig_enforce=1"),
+                    enforced: enforces_signatures(&command_line),
                     epoch: self.epoch,
                     allowed: &self.allowed,
                     workers: workers(request),
+                    // Nothing is packed, and no configuration kept, for an image that is refused.
+                    refused: self.allowed.apply(report.clone()).has_errors(),
+                    secret: self.holds_secrets(request),
                 };
                 Some(initrd::assemble(base, &self.additions(schematic.as_ref()), &setting, context)?)
             }
@@ -147,6 +151,11 @@ impl Start {
             initramfs,
         };
         Plan::make(target, request, &materials, &self.allowed, report)
+    }
+
+    /// Whether the image may hold what nobody else should see.
+    fn holds_secrets(&self, request: &Request) -> bool {
+        self.config.is_some() || request.all_kernel_args().iter().any(|argument| record::redact(argument) != *argument)
     }
 
     /// Whether the image says what it is made of.
@@ -182,8 +191,15 @@ impl Start {
             uki: plan.uki.clone(),
             sd_boot: plan.sd_boot.clone(),
             epoch: self.epoch,
+            secret: self.holds_secrets(request),
         }
     }
+}
+
+/// Whether the kernel loads signed modules only; the parameter is a switch that nothing turns off again.
+fn enforces_signatures(line: &cmdline::Cmdline) -> bool {
+    line.values("module.sig_enforce")
+        .any(|value| ["", "1", "y", "Y", "on", "On", "ON", "oN", "t", "T"].contains(&value))
 }
 
 /// Count of worker threads.
@@ -267,7 +283,13 @@ pub fn image(request: &Request, context: &Context<'_>) -> Result<Built> {
         return Err(Error::cancelled());
     }
     start.keep_lock(context.store)?;
+    let stale = stale(&folder, &built.outputs);
     outputs.publish()?;
+    for name in stale {
+        // An installer image of another build beside this one's disk image would be pushed for it.
+        fs_err::remove_file(folder.join(&name))?;
+        explain.push(format!("{name}: removed: it was of the build before, and this one does not make it"));
+    }
     built.record = Some(record);
     finished.remember(&built)?;
     built.explain = explain;
@@ -279,12 +301,15 @@ pub fn image(request: &Request, context: &Context<'_>) -> Result<Built> {
 /// # Errors
 /// As [`image`]; [`Exit::Input`] when there is nothing to build it on.
 pub fn installer(request: &Request, context: &Context<'_>) -> Result<Built> {
+    if !request.meta.is_empty() {
+        return Err(Error::usage("--meta: an installer image takes no META values")
+            .or_help("META is of the disk: give the values to `image`, or to the node with `talosctl meta write`"));
+    }
     let start = Start::gather(request, context, Needs::Installer)?;
     let folder = out_folder(request, &start.board);
     let Some(base) = &start.installer_base else {
-        let why = start.skipped.as_deref().unwrap_or("it has no base");
-        let help = "name the image that it stands on: --installer-base REFERENCE, oci:DIR or oci-archive:FILE";
-        let finding = Finding::error("INS003", format!("no installer image: {why}")).help(help);
+        let skipped = start.skipped.clone().unwrap_or(Skipped::Base("it has no base".to_owned()));
+        let finding = Finding::error("INS003", format!("no installer image: {}", skipped.why())).help(skipped.cure());
         return Err(Error::new(Exit::Input, finding).after(start.report));
     };
     let finished = Finished::new(context.store, "installer", start.key(request, "installer")?, &folder)?;
@@ -375,6 +400,17 @@ pub fn overlay(request: &Request, context: &Context<'_>) -> Result<Built> {
     }
     built.explain = explain;
     Ok(built)
+}
+
+/// Outputs that the build before wrote into the folder and this one does not: what `SHA256SUMS` lists and is not made again.
+/// Disk images of other formats stay: their names say what they are, and they start by themselves.
+fn stale(folder: &Path, outputs: &[OutputRecord]) -> Vec<String> {
+    let sums = fs_err::read_to_string(folder.join(SHA256SUMS)).unwrap_or_default();
+    let listed = |name: &str| sums.lines().any(|line| line.split_once("  ").is_some_and(|(_, listed)| listed == name));
+    let made = |name: &str| outputs.iter().any(|output| output.name == name);
+    let names = [overlay_image::OVERLAY_TAR, installer_image::INSTALLER_TAR, crate::spi::SPI_BIN];
+    let stale = names.into_iter().filter(|name| listed(name) && !made(name) && folder.join(name).is_file());
+    stale.map(str::to_owned).collect()
 }
 
 fn outputs_of(built: &mut Built, record: &Record) {

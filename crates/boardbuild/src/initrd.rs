@@ -56,6 +56,10 @@ pub(crate) struct Setting<'a> {
     pub allowed: &'a Allowed,
     /// Count of worker threads.
     pub workers: usize,
+    /// Whether the image is refused already.
+    pub refused: bool,
+    /// Whether secrets may be in what is added: then nothing of it enters the store, which others may get to see.
+    pub secret: bool,
 }
 
 /// The initramfs as it goes into an image.
@@ -146,7 +150,7 @@ pub(crate) fn assemble(
     context.progress.start(task, None);
     let (merged, files, report) = merge(base, additions, setting, context)?;
     let merged = match merged {
-        Some(merged) if !setting.allowed.apply(report.clone()).has_errors() => merged,
+        Some(merged) if !setting.refused && !setting.allowed.apply(report.clone()).has_errors() => merged,
         // What was found refuses the build; nothing is ground through a compressor for that.
         _ => {
             context.progress.finish(task);
@@ -165,7 +169,7 @@ pub(crate) fn assemble(
     let archive = cpio::plan(&appended, setting.epoch).map_err(|error| wrong(&error))?;
     let mut incoming = context.store.incoming()?;
     packed::zstd(&archive, &mut incoming).map_err(|error| wrong(&error))?;
-    let (appended, _) = incoming.commit()?;
+    let appended = if setting.secret { Kept::aside(incoming)? } else { Kept::Store(incoming.commit()?.0) };
     let before = match &merged.microcode {
         Some(tree) => {
             let mut incoming = context.store.incoming()?;
@@ -175,6 +179,13 @@ pub(crate) fn assemble(
         }
         None => None,
     };
+    let appended = match appended {
+        Kept::Store(digest) => digest,
+        Kept::Aside(blob) => {
+            context.progress.finish(task);
+            return whole(base, before, blob, layers, report, context)?.ok_or_else(|| context.store.emptied());
+        }
+    };
     drop(files);
     let made = Made { appended, before, layers, findings: report.iter().map(SavedFinding::of).collect() };
     context.store.record(&action, key, &made)?;
@@ -182,21 +193,69 @@ pub(crate) fn assemble(
     made.join(base, context)?.ok_or_else(|| context.store.emptied())
 }
 
+/// Where something that was made is.
+enum Kept {
+    Store(Digest),
+    /// In a file that is gone with it.
+    Aside(Blob),
+}
+
+impl Kept {
+    fn aside(incoming: crate::Incoming<'_>) -> Result<Self> {
+        Ok(Self::Aside(Blob::new("extensions", Arc::new(Temporary::open(incoming.into_temporary()?)?), None)))
+    }
+}
+
+/// A file that is removed when nobody reads it any more.
+pub(crate) struct Temporary {
+    file: FileSource,
+    _path: tempfile::TempPath,
+}
+
+impl Temporary {
+    /// # Errors
+    /// The path is in the error.
+    pub(crate) fn open(path: tempfile::TempPath) -> std::io::Result<Self> {
+        Ok(Self { file: FileSource::open(&path)?, _path: path })
+    }
+}
+
+impl imgcore::ReadAt for Temporary {
+    fn size(&self) -> u64 {
+        self.file.size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.file.read_at(offset, buffer)
+    }
+}
+
 impl Made {
     /// The whole initramfs; `None` if a part has left the store.
     fn join(self, base: &Input, context: &Context<'_>) -> Result<Option<Initramfs>> {
         let Some(appended) = context.store.blob("extensions", self.appended)? else { return Ok(None) };
-        let mut parts = vec![base.blob.clone(), appended];
-        let mut before = 0;
-        if let Some(digest) = self.before {
-            let Some(microcode) = context.store.blob("microcode", digest)? else { return Ok(None) };
-            before = microcode.size();
-            parts.insert(0, microcode);
-        }
-        let blob = Blob::joined("initramfs", parts);
         let report = self.findings.into_iter().filter_map(SavedFinding::restore).collect();
-        Ok(Some(Initramfs { blob, before, layers: self.layers, report }))
+        whole(base, self.before, appended, self.layers, report, context)
     }
+}
+
+/// Microcode, the base's initramfs, and what is put behind it.
+fn whole(
+    base: &Input,
+    microcode: Option<Digest>,
+    appended: Blob,
+    layers: Vec<LayerRecord>,
+    report: Report,
+    context: &Context<'_>,
+) -> Result<Option<Initramfs>> {
+    let mut parts = vec![base.blob.clone(), appended];
+    let mut before = 0;
+    if let Some(digest) = microcode {
+        let Some(microcode) = context.store.blob("microcode", digest)? else { return Ok(None) };
+        before = microcode.size();
+        parts.insert(0, microcode);
+    }
+    Ok(Some(Initramfs { blob: Blob::joined("initramfs", parts), before, layers, report }))
 }
 
 /// Opens and checks every addition and puts them in order; `None` when something is no extension at all.

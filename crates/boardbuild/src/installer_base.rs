@@ -113,10 +113,11 @@ fn absent(error: &Error) -> bool {
 }
 
 fn reason(error: &Error) -> String {
-    match error.report().iter().next().map(|finding| finding.code) {
-        Some("NET007") => "is not in the store, and --offline is given".to_owned(),
-        Some("SRC004") => "is not in boards/sources.lock, and --locked is given".to_owned(),
-        Some(code) => format!("cannot be had ({code})"),
+    let first = error.report().iter().next();
+    match first.map(|finding| (finding.code, &finding.message)) {
+        Some(("NET007", _)) => "is not in the store, and --offline is given".to_owned(),
+        Some(("SRC004", _)) => "is not in boards/sources.lock, and --locked is given".to_owned(),
+        Some((code, message)) => format!("cannot be had: {message} ({code})"),
         None => "cannot be had".to_owned(),
     }
 }

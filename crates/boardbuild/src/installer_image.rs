@@ -1,7 +1,7 @@
 //! The installer image: what `talosctl upgrade` runs on the node. A base that holds Talos' installer, above it the unified
 //! kernel image, above that the overlay (`spec/talos-image.md` §2.5).
 
-use std::{collections::BTreeMap, num::NonZeroUsize};
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
 
 use imgcore::{Blob, Digest, Epoch, Finding, ReadAt};
 use ocipack::{Entry, Image, LayerInfo, Platform, archive, layer};
@@ -13,6 +13,7 @@ use crate::{
     build::{ARCH, Context, program, workers},
     error::{Error, Exit, Result},
     front::Front,
+    initrd::Temporary,
     overlay_image::{self, Installer},
     request::Request,
     store::canonical_json,
@@ -40,6 +41,8 @@ pub(crate) struct Contents<'a> {
     pub sd_boot: Blob,
     /// The instant that reaches bytes.
     pub epoch: Epoch,
+    /// Whether secrets may be in the unified kernel image: then its layer does not enter the store.
+    pub secret: bool,
 }
 
 impl Contents<'_> {
@@ -80,9 +83,9 @@ impl Contents<'_> {
     pub(crate) fn plan(&self, mut base: ocipack::Base, context: &Context<'_>) -> Result<Plan> {
         base.truncate(contents::kept_layers(base.layers().len()));
         let workers = workers(self.request);
-        let mut layers = vec![packed(&self.artifacts(), self.epoch, workers, context)?];
+        let mut layers = vec![packed(&self.artifacts(), self.epoch, workers, self.secret, context)?];
         if let Some(entries) = self.overlay()? {
-            layers.push(packed(&entries, self.epoch, workers, context)?);
+            layers.push(packed(&entries, self.epoch, workers, false, context)?);
         }
         let hits = layers.iter().filter(|(_, hit)| *hit).count();
         let how = if hits == layers.len() { "hit: its layers are from the store" } else { "miss: packed" };
@@ -143,7 +146,13 @@ struct Packed {
 }
 
 /// A layer out of the store, made if it is not there, and whether it was there.
-fn packed(entries: &[Entry], epoch: Epoch, workers: usize, context: &Context<'_>) -> Result<(ocipack::Layer, bool)> {
+fn packed(
+    entries: &[Entry],
+    epoch: Epoch,
+    workers: usize,
+    secret: bool,
+    context: &Context<'_>,
+) -> Result<(ocipack::Layer, bool)> {
     let mut files = Vec::new();
     for entry in entries {
         let ocipack::Kind::File(data) = &entry.kind else { continue };
@@ -168,6 +177,12 @@ fn packed(entries: &[Entry], epoch: Epoch, workers: usize, context: &Context<'_>
     let plan = layer::plan(entries, epoch).map_err(|error| failed(&error))?;
     let workers = NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN);
     let info = plan.write_with(workers, &mut incoming).map_err(|error| failed(&error))?;
+    if secret {
+        context.progress.finish(task);
+        let file = Temporary::open(incoming.into_temporary()?)?;
+        let data = Blob::new("layer", Arc::new(file), Some(info.digest));
+        return Ok((ocipack::Layer::new(ocipack::media::LAYER_GZIP, info, data), false));
+    }
     let (digest, size) = incoming.commit()?;
     let made = Packed { digest, size, diff_id: info.diff_id, tar_size: info.tar_size };
     context.store.record(&action, key, &made)?;
@@ -180,7 +195,7 @@ fn packed(entries: &[Entry], epoch: Epoch, workers: usize, context: &Context<'_>
 ///
 /// # Errors
 /// `VFY001` with what differs.
-pub(crate) fn check(written: std::sync::Arc<dyn ReadAt>, above: &Contents<'_>, plan: &Plan) -> Result<()> {
+pub(crate) fn check(written: Arc<dyn ReadAt>, above: &Contents<'_>, plan: &Plan) -> Result<()> {
     let wrong = |what: String| {
         let finding = Finding::error("VFY001", format!("{INSTALLER_TAR} does not read back as packed: {what}"))
             .help("the medium or the memory of this machine is at fault, or this program; nothing was published");

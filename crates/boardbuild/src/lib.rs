@@ -89,7 +89,7 @@ pub use request::{Omni, Request};
 pub use schema::schemas;
 pub use show::{Shown, show};
 pub use store::{Stats, Store, canonical_json};
-pub use supply::{Supplied, SupplyRequest, Vendored, fetch, vendor};
+pub use supply::{Fetched, Supplied, SupplyRequest, Vendored, fetch, vendor};
 pub use talosimg::Bootloader;
 pub use transfer::Secret;
 pub use verify::{Verified, VerifyRequest, verify};

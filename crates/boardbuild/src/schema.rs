@@ -231,7 +231,7 @@ pub fn schemas() -> Vec<(String, String)> {
             json!({ "type": "object", "required": ["kind"], "properties": { "kind": { "enum": ["disk", "oci"] }, "layout": list(&range()) } }),
         ),
         ("inspect", object(&json!({ "kind": string(), "size": count(), "facts": list(&fact()) }))),
-        ("fetch", object(&json!({ "inputs": list(&supplied()) }))),
+        ("fetch", object(&json!({ "inputs": list(&supplied()), "skipped": list(&string()) }))),
         (
             "vendor",
             object(&json!({

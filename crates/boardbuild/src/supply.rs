@@ -64,15 +64,25 @@ struct Gathered {
     board: String,
     inputs: Vec<Input>,
     images: Vec<Supplied>,
+    skipped: Option<String>,
     base: Vec<(&'static str, Input)>,
     extensions: BTreeMap<String, String>,
+}
+
+/// What [`fetch`] brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Inputs, in the order of boards and roles.
+    pub inputs: Vec<Supplied>,
+    /// For boards without a base for their installer image why there is none, in a line each.
+    pub skipped: Vec<String>,
 }
 
 /// Fetches into the store what boards need, so that a build needs no network.
 ///
 /// # Errors
 /// As a build; what all boards lack is named at once.
-pub fn fetch(request: &SupplyRequest, context: &Context<'_>) -> Result<Vec<Supplied>> {
+pub fn fetch(request: &SupplyRequest, context: &Context<'_>) -> Result<Fetched> {
     let gathered = gather_all(request, context)?;
     let mut supplied = Vec::new();
     for board in &gathered {
@@ -80,7 +90,8 @@ pub fn fetch(request: &SupplyRequest, context: &Context<'_>) -> Result<Vec<Suppl
         supplied.extend(board.inputs.iter().chain(base).map(|input| row(&board.board, input, None)));
         supplied.extend(board.images.iter().cloned());
     }
-    Ok(supplied)
+    let skipped = gathered.iter().filter_map(|board| Some(format!("{}: {}", board.board, board.skipped.as_ref()?)));
+    Ok(Fetched { inputs: supplied, skipped: skipped.collect() })
 }
 
 /// Puts what boards need into one folder: `BOARD/ROLE.ext`, the base's files under `usr/install/`, `sources.toml` with the
@@ -226,11 +237,11 @@ fn gather(request: &SupplyRequest, name: &str, context: &Context<'_>) -> Result<
         }
         Err(error) => return Err(join(missing, error)),
     };
-    let images = match images(&mut resolver, &board, target.version.as_str(), context) {
+    let (images, skipped) = match images(&mut resolver, &board, target.version.as_str(), context) {
         Ok(images) => images,
         Err(error) if error.exit() == crate::Exit::Input => {
             missing = Some(join(missing, error));
-            Vec::new()
+            (Vec::new(), None)
         }
         Err(error) => return Err(join(missing, error)),
     };
@@ -243,11 +254,23 @@ fn gather(request: &SupplyRequest, name: &str, context: &Context<'_>) -> Result<
     }
     let base = BASE_ROLES.into_iter().filter_map(|(role, file)| Some((file, base.get(role)?.clone()))).collect();
     let extensions = inputs.keys().map(|role| (role.clone(), extension(&board, role))).collect();
-    Ok(Gathered { board: board.name.clone(), inputs: inputs.into_values().collect(), images, base, extensions })
+    Ok(Gathered {
+        board: board.name.clone(),
+        inputs: inputs.into_values().collect(),
+        images,
+        skipped,
+        base,
+        extensions,
+    })
 }
 
 /// What an installer image stands on, and the extensions: whole images, which a folder of inputs does not hold.
-fn images(resolver: &mut Resolver<'_>, board: &Board, talos: &str, context: &Context<'_>) -> Result<Vec<Supplied>> {
+fn images(
+    resolver: &mut Resolver<'_>,
+    board: &Board,
+    talos: &str,
+    context: &Context<'_>,
+) -> Result<(Vec<Supplied>, Option<String>)> {
     let image = |name: String, sha256: Digest, size: u64, origin: &str| Supplied {
         board: board.name.clone(),
         name,
@@ -257,16 +280,19 @@ fn images(resolver: &mut Resolver<'_>, board: &Board, talos: &str, context: &Con
         licence: None,
         file: None,
     };
-    let mut images = Vec::new();
-    if let Found::Base(base) = resolver.installer_base(ARCH, talos)? {
-        base.image(context)?;
-        images.push(image("installer-base".to_owned(), base.digest, base.size, &base.origin));
+    let (mut images, mut skipped) = (Vec::new(), None);
+    match resolver.installer_base(ARCH, talos)? {
+        Found::Base(base) => {
+            base.image(context)?;
+            images.push(image("installer-base".to_owned(), base.digest, base.size, &base.origin));
+        }
+        Found::None(why) => skipped = Some(why),
     }
     for (number, source) in resolver.extensions(ARCH)?.iter().enumerate() {
         source.fetch(context)?;
         images.push(image(format!("extension-{number}"), source.digest, source.size, &source.origin));
     }
-    Ok(images)
+    Ok((images, skipped))
 }
 
 /// The files of `boards/files.toml`, which belong to no board.
@@ -285,6 +311,7 @@ fn gather_files(build: &Request, context: &Context<'_>) -> Result<Gathered> {
         board: board.name.clone(),
         inputs: inputs.into_values().collect(),
         images: Vec::new(),
+        skipped: None,
         base: Vec::new(),
         extensions,
     })

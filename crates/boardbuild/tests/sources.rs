@@ -122,7 +122,7 @@ impl World {
     }
 
     fn fetch(&self, offline: bool, locked: bool) -> Result<Vec<boardbuild::Supplied>, Error> {
-        self.run(offline, |context| boardbuild::fetch(&request(locked), context))
+        self.run(offline, |context| boardbuild::fetch(&request(locked), context).map(|fetched| fetched.inputs))
     }
 
     fn lock(&self) -> Lock {
@@ -363,5 +363,5 @@ fn a_vendored_folder_is_complete_and_stays_the_same() {
     world.store.collect().unwrap();
     let again = SupplyRequest { boards: vec!["b".to_owned()], all: true, build };
     let inputs = world.run(true, |context| boardbuild::fetch(&again, context)).unwrap();
-    assert_eq!(inputs.len(), 6);
+    assert_eq!(inputs.inputs.len(), 6);
 }

@@ -199,8 +199,10 @@ fn documents(text: &str) -> Result<Vec<Document>> {
                 };
                 if version != API_VERSION {
                     let words = format!(
-                        "is of apiVersion {version:?} and kind {kind:?}; documents of Talos are of apiVersion {API_VERSION}. Manifests of \
-                         Kubernetes go into cluster.inlineManifests"
+                        "is of another apiVersion and kind ({} and {}); documents of Talos are of apiVersion {API_VERSION}. Manifests of \
+                         Kubernetes go into cluster.inlineManifests",
+                        shown(version),
+                        shown(kind)
                     );
                     return Err(place(words));
                 }
@@ -220,16 +222,27 @@ fn documents(text: &str) -> Result<Vec<Document>> {
     Ok(documents)
 }
 
+/// A word of a file that may be any file: what looks like a name is shown, what may be a secret is not.
+fn shown(word: &str) -> String {
+    let name = |byte: u8| byte.is_ascii_alphabetic() || b"-_./".contains(&byte);
+    let versioned = word.strip_suffix(|last: char| last.is_ascii_digit()).unwrap_or(word);
+    if word.len() <= 40 && versioned.bytes().all(name) { format!("{word:?}") } else { "not shown".to_owned() }
+}
+
 /// The document of `machine` and `cluster`.
 fn whole(root: &Node) -> std::result::Result<(), String> {
     if let Some((key, _)) = root.entries().iter().find(|(key, _)| !ROOT_KEYS.contains(&key.as_str())) {
         let near =
             nearest(key, ROOT_KEYS.iter().copied()).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-        return Err(format!("has a key {key:?}; expected {}, or apiVersion and kind{near}", ROOT_KEYS.join(", ")));
+        return Err(format!(
+            "has a key {}; expected {}, or apiVersion and kind{near}",
+            shown(key),
+            ROOT_KEYS.join(", ")
+        ));
     }
     match root.get("version").map(Node::text) {
         Some(Some(API_VERSION)) => Ok(()),
-        Some(version) => Err(format!("is of version {:?}, expected {API_VERSION}", version.unwrap_or_default())),
+        Some(_) => Err(format!("is of another version, expected {API_VERSION}")),
         None => Err(format!("has no version; expected `version: {API_VERSION}`")),
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn image(args: &ImageArgs, global: &Global) -> Result<Outcome, Error>
     let built = with_context(global, |context| boardbuild::image(&request, context))?;
     if let Some(why) = built.skipped.as_ref().filter(|_| !global.json) {
         use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), "no installer image: {why}; --installer-base names another");
+        let _ = writeln!(std::io::stderr(), "no installer image: {why}");
     }
     Ok(outcome(&built, args, global))
 }

@@ -37,6 +37,37 @@ pub(super) enum Needs {
     Installer,
 }
 
+/// Why there is no installer image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Skipped {
+    /// There is nothing to build it on.
+    Base(String),
+    /// There is no executable of the overlay for the node.
+    Executable,
+}
+
+impl Skipped {
+    /// Why, in one line.
+    pub(super) fn why(&self) -> String {
+        match self {
+            Self::Base(why) => why.clone(),
+            Self::Executable => format!("there is no overlay installer for {ARCH} to put into it"),
+        }
+    }
+
+    /// What to do about it.
+    pub(super) fn cure(&self) -> String {
+        match self {
+            Self::Base(_) => {
+                "name the image that it stands on: --installer-base REFERENCE, oci:DIR or oci-archive:FILE".to_owned()
+            }
+            Self::Executable => format!(
+                "add the compile target, `rustup target add aarch64-unknown-linux-musl`, or give --installer-bin {ARCH}=FILE"
+            ),
+        }
+    }
+}
+
 /// Everything a build starts from.
 pub(super) struct Start {
     pub(super) board: Board,
@@ -55,7 +86,7 @@ pub(super) struct Start {
     /// Machine configuration that the image carries.
     pub(super) config: Option<Blob>,
     /// Why there is no base of an installer image.
-    pub(super) skipped: Option<String>,
+    pub(super) skipped: Option<Skipped>,
     pub(super) report: Report,
 }
 
@@ -100,7 +131,7 @@ impl Start {
             Needs::Overlay => (None, None),
             Needs::Image | Needs::Installer => match resolver.installer_base(ARCH, target.version.as_str())? {
                 Found::Base(base) => (Some(*base), None),
-                Found::None(why) => (None, Some(why)),
+                Found::None(why) => (None, Some(Skipped::Base(why))),
             },
         };
         let extensions = if needs == Needs::Overlay { Vec::new() } else { resolver.extensions(ARCH)? };
@@ -114,11 +145,8 @@ impl Start {
         let lacking = installer_base.is_some()
             && board.overlay.is_some()
             && !installers.iter().any(|installer| installer.arch == ARCH);
-        let (installer_base, skipped) = if lacking {
-            (None, Some(format!("there is no overlay installer for {ARCH} to put into it")))
-        } else {
-            (installer_base, skipped)
-        };
+        let (installer_base, skipped) =
+            if lacking { (None, Some(Skipped::Executable)) } else { (installer_base, skipped) };
         Ok(Self {
             board,
             allowed,
@@ -253,26 +281,23 @@ impl Start {
     }
 }
 
-/// The configuration that an image shall carry.
+/// The configuration that an image shall carry, out of a file or a pipe.
 fn open_config(path: &std::path::Path) -> Result<Blob> {
-    if !path.is_file() {
+    use std::io::Read as _;
+    if !path.exists() {
         let finding = Finding::error("SRC001", format!("--embed-config: no file at this path: {}", path.display()));
         return Err(Error::new(
             Exit::Input,
-            finding.help("give a machine configuration as `talosctl gen config` writes it"),
+            finding.help("give a machine configuration without secrets, or a part of one"),
         ));
     }
-    let file = crate::files::open_blob("embedded configuration", path, None)?;
-    let size = imgcore::ReadAt::size(&file);
-    if size > CONFIG_LIMIT {
-        let (size, limit) = (imgcore::ByteSize(size), imgcore::ByteSize(CONFIG_LIMIT));
-        let message = format!("--embed-config: the file has {size}, and a node takes at most {limit}");
-        return Err(Error::new(
-            Exit::Refused,
-            Finding::error("CFG002", message).help("give a machine configuration as `talosctl gen config` writes it"),
-        ));
+    let mut text = Vec::new();
+    fs_err::File::open(path)?.take(CONFIG_LIMIT + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > CONFIG_LIMIT {
+        let message = format!("{}: more than {CONFIG_LIMIT} bytes, which no node takes", path.display());
+        let finding = Finding::error("CFG002", message).help("give a machine configuration, not another file");
+        return Err(Error::refused(std::iter::once(finding).collect()));
     }
-    let text = file.read_all(CONFIG_LIMIT)?;
     Ok(Blob::from_bytes("embedded configuration", text))
 }
 
