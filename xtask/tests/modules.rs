@@ -12,7 +12,9 @@ use std::{
 };
 
 use common::{
-    additions::{Bench, RELEASE, appended, extension, initramfs, module, option, uki, unsquashed},
+    additions::{
+        Bench, Outcome, RELEASE, appended, extension, initramfs, module, option, uki_of_installer, unsquashed,
+    },
     result,
 };
 use fs_err as fs;
@@ -55,6 +57,15 @@ fn stack(bench: &Bench, name: &str, layers: &[PathBuf]) -> PathBuf {
         }
     }
     root
+}
+
+/// File and name of each extension, in the order of the nodes' list.
+fn listed(folder: &Path) -> Vec<(String, String)> {
+    let text = fs::read_to_string(folder.join("extensions.yaml")).unwrap();
+    let values = |key: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.trim().strip_prefix(key)).map(str::to_owned).collect()
+    };
+    values("- image: ").into_iter().zip(values("name: ")).collect()
 }
 
 /// Files of a release's folder without those that `depmod` makes.
@@ -100,16 +111,11 @@ fn the_index_resolves_as_depmods_does() {
         &[(&format!("{folder}/extras/second.ko"), &second), (&format!("{folder}/modules.dep"), b"extras/second.ko:\n")],
     );
     let arguments = [bench.extension("one.tar", &one), bench.extension("two.tar", &two)].concat();
-    let built = result(&mut bench.image(TALOS, "out", &arguments));
-    let names: Vec<_> =
-        built["build"]["extensions"].as_array().unwrap().iter().map(|row| row["name"].clone()).collect();
-    assert_eq!(names, ["one", "two", "modules.dep"]);
-    let images: Vec<_> =
-        built["build"]["extensions"].as_array().unwrap().iter().map(|row| row["image"].clone()).collect();
-    assert_eq!(images, ["0.sqsh", "1.sqsh", "modules.dep.sqsh"]);
-
-    let Some(uki) = uki(&bench.world, "out", TALOS) else { return };
+    result(&mut bench.upgrade(TALOS, "out", &arguments));
+    let Some(uki) = uki_of_installer(&bench.world, "out") else { return };
     let Some(folder) = appended(&bench.world, "out", &uki) else { return };
+    let expected = [("0.sqsh", "one"), ("1.sqsh", "two"), ("modules.dep.sqsh", "modules.dep")];
+    assert_eq!(listed(&folder), expected.map(|(image, name)| (image.to_owned(), name.to_owned())));
     let mut layers = vec![scratch.world.path("rootfs")];
     for number in 0..2 {
         let Some(layer) = unsquashed(&folder, &number.to_string()) else { return };
@@ -153,9 +159,8 @@ fn the_users_modules_are_a_layer_of_their_own() {
     bench.file(&format!("root/lib/modules/{release}/modules.builtin"), b"kernel/fs/fat.ko\n");
     bench.file(&format!("root/lib/modules/{release}/modules.dep"), b"stale\n");
     let arguments = [option("--kernel", &kernel), option("--modules", &bench.world.path("root"))].concat();
-    let built = result(&mut bench.image(TALOS, "out", &arguments));
-    assert_eq!(built["build"]["kernelRelease"], release);
-    let Some(uki) = uki(&bench.world, "out", TALOS) else { return };
+    result(&mut bench.upgrade(TALOS, "out", &arguments));
+    let Some(uki) = uki_of_installer(&bench.world, "out") else { return };
     let Some(folder) = appended(&bench.world, "out", &uki) else { return };
     let Some(layer) = unsquashed(&folder, "kernel-modules") else { return };
     let modules = layer.join("usr/lib/modules").join(release);
@@ -179,19 +184,15 @@ fn twelve_extensions_keep_their_order() {
         }
         arguments.extend(bench.extension(&format!("{name}.tar"), &extension(&name, &files)));
     }
-    let built = result(&mut bench.image(TALOS, "out", &arguments));
-    let extensions = built["build"]["extensions"].as_array().unwrap();
-    let Some(uki) = uki(&bench.world, "out", TALOS) else { return };
+    let outcome = Outcome::of(&mut bench.upgrade(TALOS, "out", &arguments));
+    assert_eq!(outcome.exit, 0, "{:?}", outcome.findings);
+    let Some(uki) = uki_of_installer(&bench.world, "out") else { return };
     let Some(folder) = appended(&bench.world, "out", &uki) else { return };
     // The list is in the order of file names, as the imager's: 0, 1, 10, 11, 2.
     let order = ["0", "1", "10", "11", "2", "3", "4", "5", "6", "7", "8", "9"];
-    let images: Vec<_> = extensions.iter().map(|row| row["image"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(images, order.map(|number| format!("{number}.sqsh")));
-    let list = fs::read_to_string(folder.join("extensions.yaml")).unwrap();
-    let listed: Vec<_> = list.lines().filter_map(|line| line.trim().strip_prefix("- image: ")).collect();
-    assert_eq!(listed, images);
-    for (number, row) in [(0, 0), (2, 4), (10, 2), (11, 3)] {
-        assert_eq!(extensions[row]["name"], format!("ext-{number}"));
+    let expected = order.map(|number| (format!("{number}.sqsh"), format!("ext-{number}")));
+    assert_eq!(listed(&folder), expected);
+    for number in [0, 2, 10, 11] {
         let Some(layer) = unsquashed(&folder, &number.to_string()) else { return };
         let name = format!("ext-{number}");
         assert_eq!(fs::read_to_string(layer.join("usr/local/share/which")).unwrap(), name);
@@ -200,6 +201,5 @@ fn twelve_extensions_keep_their_order() {
     }
     // Of two extensions with one file the later one's is there, and the difference is told.
     assert_eq!(fs::read_to_string(folder.join("usr/lib/firmware/vendor/same.fw")).unwrap(), "ext-11");
-    let warnings = built["build"]["warnings"].as_array().unwrap();
-    assert!(warnings.iter().any(|code| code == "EXT010"), "{warnings:?}");
+    assert!(outcome.has("EXT010", "same.fw"), "{:?}", outcome.findings);
 }

@@ -8,7 +8,7 @@ mod common;
 use std::ffi::OsString;
 
 use common::{
-    additions::{Bench, appended, uki, unsquashed},
+    additions::{Bench, appended, uki, uki_of_installer, unsquashed},
     pe_section, prefixed, result,
     transfers::holding,
 };
@@ -40,9 +40,9 @@ fn the_command_line_is_omnis() {
         ),
     ] {
         let bench = Bench::new();
-        result(&mut bench.image(talos, "plain", &[]));
+        result(&mut bench.upgrade(talos, "plain", &[]));
         let built = result(&mut bench.image(talos, "out", &arguments(&bench, url)));
-        let Some(plain) = uki(&bench.world, "plain", talos) else { return };
+        let Some(plain) = uki_of_installer(&bench.world, "plain") else { return };
         let Some(uki) = uki(&bench.world, "out", talos) else { return };
         let expected = format!(
             "{} siderolink.api={api}{ESCAPED} talos.events.sink=[fdae:41e4:649b:9303::1]:8091 \

@@ -124,6 +124,14 @@ impl Bench {
         command
     }
 
+    /// `installer` for a release on the demo's base: all of the initramfs, and no disk image is written.
+    pub fn upgrade(&self, talos: &str, out: &str, arguments: &[OsString]) -> Command {
+        let base = testkit::workspace().join("fixtures/demo/installer-base.tar");
+        let mut command = self.installer(talos, out, prefixed("oci-archive:", &base));
+        command.args(["--bootloader", "sd-boot"]).args(arguments);
+        command
+    }
+
     /// `installer` for a release on a base.
     pub fn installer(&self, talos: &str, out: &str, base: impl Into<OsString>) -> Command {
         let mut command = xtask();
@@ -306,6 +314,11 @@ pub fn uki(world: &World, out: &str, talos: &str) -> Option<Vec<u8>> {
     command.arg(format!("::/EFI/Linux/Talos-{talos}.efi")).arg(&uki);
     testkit::run(&mut command);
     Some(fs::read(uki).unwrap())
+}
+
+/// The unified kernel image of an installer image, by python.
+pub fn uki_of_installer(world: &World, out: &str) -> Option<Vec<u8>> {
+    super::image::file(&world.path(out).join("installer-arm64.tar"), "usr/install/arm64/vmlinuz.efi")
 }
 
 /// What stands behind the base's initramfs in a unified kernel image, unpacked by `zstd` and `cpio` into a folder.
