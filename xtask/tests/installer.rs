@@ -215,3 +215,57 @@ fn without_a_base_image_builds_the_rest_and_installer_says_what_it_needs() {
         assert!(!world.path("none/installer-arm64.tar").exists());
     }
 }
+
+#[test]
+fn the_installer_image_of_another_build_does_not_stay_beside_a_disk_image() {
+    let world = World::new(Inputs::demo());
+    let base = world.base("base", None);
+    let board = world.overlay_board("demo", 20_480);
+    let build = |more: &[&str]| {
+        let mut command = xtask();
+        command.arg("image").arg(&board).args(["--offline", "--explain", "--talos", "v1.13.9"]).args(more);
+        command.arg("--base").arg(prefixed("dir:", &base)).arg("-o").arg(world.path("out"));
+        command.arg("--cache-dir").arg(world.path("cache"));
+        world.stand_ins(&mut command);
+        world.add_sources(&mut command);
+        testkit::run(&mut command)
+    };
+    let installer_base = format!("oci-archive:{}", installer_base().display());
+    build(&["--installer-base", &installer_base]);
+    let archive = world.path("out/installer-arm64.tar");
+    assert!(archive.is_file());
+    let said = build(&["--kernel-arg", "a=b"]);
+    assert!(said.contains("installer-arm64.tar: removed"), "{said}");
+    assert!(!archive.exists());
+    // What this program did not write is left alone.
+    fs::write(&archive, "mine").unwrap();
+    build(&["--kernel-arg", "a=c"]);
+    assert_eq!(fs::read(&archive).unwrap(), b"mine");
+}
+
+#[test]
+fn a_configuration_that_is_refused_does_not_enter_the_store() {
+    let world = World::new(Inputs::demo());
+    let base = world.base("base", None);
+    let board = world.overlay_board("demo", 20_480);
+    let config = world.path("machine.yaml");
+    fs::write(&config, "version: v1alpha1\nmachine:\n  type: worker\n  token: canary.0123456789abcdef\n").unwrap();
+    for more in [&["--dry-run"][..], &[], &["--allow", "CFG001"]] {
+        let mut command = world.image(&board, "v1.13.9", "out");
+        command.args(["--offline", "--embed-config"]).arg(&config).args(more);
+        command.arg("--base").arg(prefixed("dir:", &base));
+        world.add_sources(&mut command);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let allowed = more.contains(&"--allow");
+        assert_eq!(output.status.code(), Some(if allowed { 0 } else { 1 }), "{said}");
+        assert!(said.contains("machine.token") && !said.contains("canary"), "{said}");
+        // Not the configuration, and nothing that was made of it, allowed or not.
+        let actions = fs::read_dir(world.path("cache/v1/actions")).unwrap();
+        let names: Vec<_> = actions.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(!names.iter().any(|name| name == "initramfs" || name.starts_with("initramfs-0")), "{names:?}");
+    }
+    let mut meta = xtask();
+    let output = meta.arg("installer").arg(&board).args(["--meta", "0x0a=x", "--offline"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "an installer image takes no META values");
+}
