@@ -153,7 +153,8 @@ fn kernels_and_modules() {
             ("a program", kernel(&x86), 1, "TAL040", "no kernel for arm64"),
             ("no such kernel", kernel(std::path::Path::new("/nowhere/Image")), 3, "SRC001", "/nowhere/Image"),
             ("another kernel", kernel(&other), 1, "VER006", "the initramfs has modules for 6.18.2-talos"),
-            ("the same kernel", kernel(&same), 0, "", ""),
+            ("a kernel that calls itself the same", kernel(&same), 1, "MOD042", "a.ko"),
+            ("the same, not enforced", [kernel(&same), loose.clone()].concat(), 0, "", ""),
             (
                 "a kernel that says nothing",
                 [kernel(&text), modules(&root), words(&["--allow", "VER003"])].concat(),
@@ -216,6 +217,13 @@ fn kernels_and_modules() {
                 1,
                 "EXT008",
                 "x86-64 (amd64)",
+            ),
+            (
+                "an extension's without a release",
+                ext("e.tar", &extension("a", &[("usr/lib/modules/fresh.ko", &fresh)])),
+                1,
+                "VER008",
+                "no folder of a release",
             ),
         ],
         |arguments| bench.dry("v1.13.9", arguments),

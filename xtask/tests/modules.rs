@@ -13,12 +13,13 @@ use std::{
 
 use common::{
     additions::{
-        Bench, Outcome, RELEASE, appended, extension, initramfs, module, option, uki_of_installer, unsquashed,
+        Bench, Made, Outcome, RELEASE, appended, archive, extension, initramfs, module, option, uki_of_installer,
+        unsquashed,
     },
-    result,
+    prefixed, result,
 };
 use fs_err as fs;
-use initramfs::kmod::Sample;
+use initramfs::kmod::{Sample, SampleSignature};
 
 const TALOS: &str = "v1.11.5";
 
@@ -101,14 +102,24 @@ fn the_index_resolves_as_depmods_does() {
     let replaced = Sample { info: &["alias=pci:v0002d*"], ..module("replaced") }.build();
     let second =
         Sample { needs: &["first", "core"], info: &["alias=of:N*T*Cvendor,board"], ..module("second") }.build();
+    let upper = Sample { info: &["alias=pci:v0003d*"], ..module("same") }.build();
+    let lower = Sample { info: &["alias=pci:v0004d*"], ..module("same") }.build();
     let one = extension(
         "one",
-        &[(&format!("{folder}/extras/first.ko"), &first), (&format!("{folder}/extras/replaced.ko"), &replaced)],
+        &[
+            (&format!("{folder}/extras/first.ko"), &first),
+            (&format!("{folder}/extras/replaced.ko"), &replaced),
+            (&format!("{folder}/extras/same.ko"), &upper),
+        ],
     );
     let two = extension(
         "two",
         // Index files of an extension say nothing of the others' modules.
-        &[(&format!("{folder}/extras/second.ko"), &second), (&format!("{folder}/modules.dep"), b"extras/second.ko:\n")],
+        &[
+            (&format!("{folder}/extras/second.ko"), &second),
+            (&format!("{folder}/extras/same.ko"), &lower),
+            (&format!("{folder}/modules.dep"), b"extras/second.ko:\n"),
+        ],
     );
     let arguments = [bench.extension("one.tar", &one), bench.extension("two.tar", &two)].concat();
     result(&mut bench.upgrade(TALOS, "out", &arguments));
@@ -116,9 +127,10 @@ fn the_index_resolves_as_depmods_does() {
     let Some(folder) = appended(&bench.world, "out", &uki) else { return };
     let expected = [("0.sqsh", "one"), ("1.sqsh", "two"), ("modules.dep.sqsh", "modules.dep")];
     assert_eq!(listed(&folder), expected.map(|(image, name)| (image.to_owned(), name.to_owned())));
+    // A node has the first layer on top.
     let mut layers = vec![scratch.world.path("rootfs")];
-    for number in 0..2 {
-        let Some(layer) = unsquashed(&folder, &number.to_string()) else { return };
+    for number in ["1", "0"] {
+        let Some(layer) = unsquashed(&folder, number) else { return };
         layers.push(layer);
     }
     let theirs = stack(&bench, "theirs", &layers);
@@ -126,7 +138,7 @@ fn the_index_resolves_as_depmods_does() {
     let config = bench.file("depmod.d/search.conf", b"search extras built-in\n");
     testkit::run(Command::new(depmod).arg("-b").arg(&theirs).arg("-C").arg(config).arg(RELEASE));
     let Some(index) = unsquashed(&folder, "modules.dep") else { return };
-    layers.push(index);
+    layers.insert(1, index);
     let ours = stack(&bench, "ours", &layers);
     let words = [
         "core",
@@ -137,6 +149,8 @@ fn the_index_resolves_as_depmods_does() {
         "fat",
         "pci:v0001d5",
         "pci:v0002d5",
+        "pci:v0003d5",
+        "pci:v0004d5",
         "of:NxTyCvendor,board",
         "no-such-module",
     ];
@@ -144,7 +158,38 @@ fn the_index_resolves_as_depmods_does() {
     assert_eq!(ours, theirs);
     // Not two failures that are alike.
     assert!(ours.contains("second: true\ninsmod ROOT/lib/modules/6.18.2-talos/kernel/core.ko"), "{ours}");
+    assert!(ours.contains("pci:v0003d5: true") && ours.contains("pci:v0004d5: false"), "{ours}");
     assert!(ours.contains("extras/replaced.ko") && !ours.contains("kernel/net/replaced.ko"), "{ours}");
+}
+
+#[test]
+fn a_kernel_of_the_same_release_is_held_against_the_bases_modules() {
+    let scratch = Bench::new();
+    let signature = SampleSignature { name: "Build time key", serial: &[1, 2, 3, 4, 5, 6, 7, 8, 9] };
+    let card = Sample { signature: Some(signature), ..module("card") }.build();
+    let Some(bytes) = initramfs(&scratch.world, &[("kernel/card.ko", card)]) else { return };
+    let bench = Bench::with(Some(&bytes));
+    let rebuilt = option("--kernel", &bench.file("Image", &talosimg::kernel::sample_image(RELEASE)));
+    let loose = [rebuilt.clone(), vec!["--kernel-arg=-module.sig_enforce".into()]].concat();
+    // Nobody holds a release against itself.
+    assert!(Outcome::of(&mut bench.dry("v1.13.9", &[])).errors().is_empty());
+    for _ in 0..2 {
+        let refused = Outcome::of(&mut bench.dry("v1.13.9", &rebuilt));
+        assert_eq!((refused.exit, refused.errors()), (1, vec!["MOD049"]), "{:?}", refused.findings);
+        assert!(refused.has("MOD049", "Build time key"), "{:?}", refused.findings);
+    }
+    assert_eq!(Outcome::of(&mut bench.dry("v1.13.9", &loose)).errors(), [""; 0]);
+}
+
+#[test]
+fn the_record_has_no_paths_of_the_machine() {
+    let bench = Bench::new();
+    let own = bench.file("own.tar", &archive(&[Made::new("arm64", vec![extension("own", &[("usr/local/a", b"a")])])]));
+    for place in [own.as_os_str().to_owned(), prefixed("oci-archive:", &own)] {
+        let built = result(&mut bench.dry(TALOS, &["--extension".into(), place]));
+        let record = built.to_string();
+        assert!(record.contains("own.tar") && !record.contains(own.to_str().unwrap()), "{record}");
+    }
 }
 
 #[test]

@@ -126,6 +126,7 @@ impl Start {
                     release: target.release,
                     kernel: &image.blob,
                     kernel_release: kernel.as_ref().map(|info| info.release.as_str()),
+                    other_kernel: request.sources.contains_key("kernel"),
                     enforced: enforces_signatures(&command_line),
                     epoch: self.epoch,
                     allowed: &self.allowed,

@@ -74,7 +74,8 @@ impl Resolver<'_> {
         let local = |place: &Path, tag: Option<&str>| -> Result<ExtensionSource> {
             let opened = image::open_local(place, tag, &platform, &limits(), context)?;
             let digest = Digest::of(image::identity(place, tag, context)?.as_bytes());
-            Ok(source(text, "local image".to_owned(), digest, opened))
+            let label = tag.map_or_else(|| shown(place), |tag| format!("{}:{tag}", shown(place)));
+            Ok(source(&label, "local image".to_owned(), digest, opened))
         };
         let path = Path::new(text);
         if path.is_file() {
@@ -164,16 +165,16 @@ impl ExtensionSource {
             Contents::Tar(path) => return files_of_tar(path, &self.label, context),
             Contents::Image(opened) => opened,
         };
-        let (mut layers, mut unpacked) = (Vec::new(), Vec::new());
+        let (mut layers, mut unpacked) = (Vec::new(), Unpacked::new(UNPACKED));
         for index in 0..opened.view.layers.len() {
             let layer = opened.layer(index, context)?;
             let Some(data) = layer.data.clone() else { continue };
-            let data = plain(data, &self.label, context, &mut unpacked)?;
+            let data = unpacked.plain(data, &self.label, context)?;
             layers.push(LayerView { compression: Compression::None, data: Some(data), ..layer });
         }
         let mut view = opened.view.clone();
         view.layers = layers;
-        files_of(&view, &self.label, unpacked, context)
+        files_of(&view, &self.label, unpacked.files, context)
     }
 }
 
@@ -182,11 +183,11 @@ impl ExtensionSource {
 /// # Errors
 /// A tar that is damaged or hostile, with the entry; the store.
 pub(crate) fn files_of_tar(path: &Path, label: &str, context: &Context<'_>) -> Result<Files> {
-    let mut unpacked = Vec::new();
-    let data = plain(files::open_blob(label, path, None)?, label, context, &mut unpacked)?;
+    let mut unpacked = Unpacked::new(UNPACKED);
+    let data = unpacked.plain(files::open_blob(label, path, None)?, label, context)?;
     let view =
         ImageView::of_tar(data, options()).map_err(|finding| refused(label, std::iter::once(finding).collect()))?;
-    files_of(&view, label, unpacked, context)
+    files_of(&view, label, unpacked.files, context)
 }
 
 fn files_of(view: &ImageView, label: &str, unpacked: Vec<TempPath>, context: &Context<'_>) -> Result<Files> {
@@ -211,19 +212,33 @@ fn files_of(view: &ImageView, label: &str, unpacked: Vec<TempPath>, context: &Co
     Ok(Files { tree, report, _unpacked: unpacked })
 }
 
-/// A stream without its compression, in a file beside the store's blobs if it had one.
-fn plain(data: Blob, label: &str, context: &Context<'_>, unpacked: &mut Vec<TempPath>) -> Result<Blob> {
-    if !image::compressed(&data)? {
-        return Ok(data);
+/// Plain tars of the layers of one extension, in files beside the store's blobs.
+struct Unpacked {
+    files: Vec<TempPath>,
+    /// Bytes that may still come, of all layers together: each of them alone could fill the disk.
+    left: u64,
+}
+
+impl Unpacked {
+    fn new(limit: u64) -> Self {
+        Self { files: Vec::new(), left: limit }
     }
-    let mut incoming = context.store.incoming()?;
-    let want = Want { member: None, range: None, unpacked: None };
-    member::take_at_most(&data, &want, UNPACKED, &mut incoming, context.progress)
-        .map_err(|fault| fault.into_error(label, label))?;
-    let file = incoming.into_temporary()?;
-    let data = Blob::new(label, Arc::new(FileSource::open(&file)?), None);
-    unpacked.push(file);
-    Ok(data)
+
+    /// A stream without its compression.
+    fn plain(&mut self, data: Blob, label: &str, context: &Context<'_>) -> Result<Blob> {
+        if !image::compressed(&data)? {
+            return Ok(data);
+        }
+        let mut incoming = context.store.incoming()?;
+        let want = Want { member: None, range: None, unpacked: None };
+        let taken = member::take_at_most(&data, &want, self.left, &mut incoming, context.progress)
+            .map_err(|fault| fault.into_error(label, label))?;
+        self.left = self.left.saturating_sub(taken.unpacked);
+        let file = incoming.into_temporary()?;
+        let data = Blob::new(label, Arc::new(FileSource::open(&file)?), None);
+        self.files.push(file);
+        Ok(data)
+    }
 }
 
 fn refused(label: &str, report: imgcore::Report) -> Error {
@@ -233,4 +248,31 @@ fn refused(label: &str, report: imgcore::Report) -> Error {
         finding.range = None;
     }
     Error::refused(errors.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests make folders of their own")]
+
+    use imgcore::NoProgress;
+
+    use super::*;
+    use crate::{Home, Network, NetworkOptions, Store};
+
+    #[test]
+    fn all_layers_share_what_may_be_unpacked() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("store")).unwrap();
+        let place = Home { root: home.path().to_path_buf(), boards: home.path().join("boards") };
+        let network = Network::new(NetworkOptions { offline: true, ..NetworkOptions::default() });
+        let context = Context { home: &place, store: &store, network: &network, progress: &NoProgress };
+        let layer = Blob::from_bytes("layer", zstd::encode_all(&[7_u8; 4000][..], 0).unwrap());
+        let mut unpacked = Unpacked::new(10_000);
+        for _ in 0..2 {
+            let plain = unpacked.plain(layer.clone(), "a", &context).unwrap();
+            assert_eq!(imgcore::ReadAt::size(&plain), 4000);
+        }
+        let error = unpacked.plain(layer, "a", &context).unwrap_err();
+        assert_eq!(error.report().iter().next().unwrap().code, "SRC008");
+    }
 }

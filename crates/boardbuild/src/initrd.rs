@@ -48,6 +48,8 @@ pub(crate) struct Setting<'a> {
     pub kernel: &'a Blob,
     /// Release of the kernel, if it says one.
     pub kernel_release: Option<&'a str>,
+    /// Whether it is another one than the base's.
+    pub other_kernel: bool,
     /// Whether the kernel loads signed modules only.
     pub enforced: bool,
     /// The instant that reaches bytes.
@@ -136,7 +138,7 @@ pub(crate) fn assemble(
         "base": base.sha256,
         "additions": additions.key(),
         "talos": setting.version.as_str(),
-        "kernel": (setting.kernel.compute_digest()?, setting.kernel_release),
+        "kernel": (setting.kernel.compute_digest()?, setting.kernel_release, setting.other_kernel),
         "enforced": setting.enforced,
         "epoch": setting.epoch,
         "allowed": setting.allowed.codes().collect::<Vec<_>>(),

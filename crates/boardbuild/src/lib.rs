@@ -54,6 +54,7 @@ mod push;
 mod record;
 mod relock;
 mod request;
+mod rootfs;
 pub mod rules;
 mod schema;
 mod show;

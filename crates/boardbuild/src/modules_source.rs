@@ -15,11 +15,10 @@ use crate::{
     error::{Error, Exit, Result},
     extension_source::{self, Files},
     files::FileSource,
+    rootfs::FOLDER,
     store::canonical_json,
 };
 
-/// Where the modules of a release lie in every tree that comes out of here.
-const FOLDER: &str = "usr/lib/modules";
 /// Files of a folder: a kernel with everything has eight thousand.
 const ENTRIES: usize = 100_000;
 /// Levels of folders.
@@ -28,7 +27,7 @@ const DEPTH: usize = 32;
 /// Modules that are here; what is in them is looked at when it is needed.
 #[derive(Debug)]
 pub(crate) struct ModulesSource {
-    /// SHA-256 of the tar, or over the paths and bytes of the folder.
+    /// SHA-256 of the tar, or over the paths and bytes of the folder, its release among the paths.
     pub digest: Digest,
     /// Bytes of the tar, or of all files.
     pub size: u64,
@@ -62,10 +61,11 @@ impl ModulesSource {
         }
         let mut listed = Vec::new();
         let mut size = 0_u64;
+        let prefix = prefix(path)?;
         for (name, file) in walk(path)? {
             let Entry::File(file) = file else { continue };
             size = size.saturating_add(fs::metadata(&file)?.len());
-            listed.push((name, context.store.file_digest(&file)?));
+            listed.push((format!("{prefix}{name}"), context.store.file_digest(&file)?));
         }
         Ok(Self { digest: Digest::of(&canonical_json(&listed)), size, path: path.to_owned() })
     }
@@ -76,11 +76,7 @@ impl ModulesSource {
     /// [`Exit::Input`] when there are none or those of several releases; a tar that is damaged or hostile.
     pub(crate) fn files(&self, context: &Context<'_>) -> Result<Found> {
         let (mut tree, files, report) = if self.path.is_dir() {
-            // The folder of a release itself tells its release by its own name.
-            let itself = ["modules.order", "modules.builtin"].iter().any(|name| self.path.join(name).is_file())
-                || ["kernel", "updates", "extra", "extras"].iter().any(|name| self.path.join(name).is_dir());
-            let own = fs::canonicalize(&self.path)?.file_name().map(|name| name.to_string_lossy().into_owned());
-            let prefix = own.filter(|_| itself).map_or_else(String::new, |release| format!("{FOLDER}/{release}/"));
+            let prefix = prefix(&self.path)?;
             let mut tree = Tree::new();
             for (name, file) in walk(&self.path)? {
                 let node = match file {
@@ -112,6 +108,14 @@ impl ModulesSource {
         }
         Ok(Found { release, tree: placed, report, _files: files })
     }
+}
+
+/// What stands before the names of a folder: the folder of a release itself tells its release by its own name.
+fn prefix(path: &Path) -> Result<String> {
+    let itself = ["modules.order", "modules.builtin"].iter().any(|name| path.join(name).is_file())
+        || ["kernel", "updates", "extra", "extras"].iter().any(|name| path.join(name).is_dir());
+    let own = fs::canonicalize(path)?.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(own.filter(|_| itself).map_or_else(String::new, |release| format!("{FOLDER}/{release}/")))
 }
 
 const HELP: &str = "give what `make modules_install INSTALL_MOD_PATH=DIR` filled: a folder or a tar with lib/modules/RELEASE, or that \
@@ -190,5 +194,55 @@ impl ReadAt for Lazy {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         FileSource::open(&self.path)?.read_at(offset, buffer)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests make folders of their own")]
+
+    use imgcore::NoProgress;
+
+    use super::*;
+    use crate::{Home, Network, NetworkOptions, Store};
+
+    fn with_context(test: impl FnOnce(&Path, &Context<'_>)) {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("store")).unwrap();
+        let place = Home { root: home.path().to_path_buf(), boards: home.path().join("boards") };
+        let network = Network::new(NetworkOptions { offline: true, ..NetworkOptions::default() });
+        test(home.path(), &Context { home: &place, store: &store, network: &network, progress: &NoProgress });
+    }
+
+    #[test]
+    fn the_name_of_a_folder_of_a_release_is_in_its_digest() {
+        with_context(|home, context| {
+            fs::create_dir_all(home.join("6.1/kernel")).unwrap();
+            fs::write(home.join("6.1/kernel/a.ko"), "a").unwrap();
+            let first = ModulesSource::open(&home.join("6.1"), context).unwrap();
+            assert_eq!(first.files(context).unwrap().release, "6.1");
+            fs::rename(home.join("6.1"), home.join("6.2")).unwrap();
+            let second = ModulesSource::open(&home.join("6.2"), context).unwrap();
+            assert_eq!(second.files(context).unwrap().release, "6.2");
+            assert_ne!(first.digest, second.digest);
+        });
+    }
+
+    #[test]
+    fn lib_may_be_a_link() {
+        with_context(|home, context| {
+            let root = home.join("root");
+            fs::create_dir_all(root.join("usr/lib/modules/6.1/kernel")).unwrap();
+            fs::write(root.join("usr/lib/modules/6.1/kernel/a.ko"), "a").unwrap();
+            std::os::unix::fs::symlink("usr/lib", root.join("lib")).unwrap();
+            let Some(tar) = testkit::tool("tar") else { return };
+            let packed = home.join("modules.tar");
+            testkit::run(std::process::Command::new(tar).arg("-C").arg(&root).arg("-cf").arg(&packed).arg("."));
+            for place in [root, packed] {
+                let found = ModulesSource::open(&place, context).unwrap().files(context).unwrap();
+                assert_eq!(found.release, "6.1");
+                assert!(found.tree.get("usr/lib/modules/6.1/kernel/a.ko").is_some());
+            }
+        });
     }
 }
