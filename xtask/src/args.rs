@@ -318,6 +318,9 @@ pub(crate) struct PushArgs {
     /// Move the tag although it names another image
     #[arg(long)]
     pub(crate) force: bool,
+    /// Turn the error of this code into a warning; REG009: the image holds secrets, and only your nodes can read the registry
+    #[arg(long = "allow", value_name = "CODE")]
+    pub(crate) allow: Vec<String>,
 }
 
 #[derive(Debug, Args)]

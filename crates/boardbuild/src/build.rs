@@ -181,9 +181,14 @@ impl Start {
     }
 
     /// What the installer image holds above its base.
-    fn contents<'a>(&'a self, request: &'a Request, front: &'a Front, plan: &'a Plan) -> installer_image::Contents<'a> {
+    fn contents<'a>(
+        &'a self,
+        request: &'a Request,
+        front: &'a Front,
+        plan: &'a Plan,
+    ) -> Result<installer_image::Contents<'a>> {
         let own = self.installers.iter().find(|installer| installer.arch == ARCH);
-        installer_image::Contents {
+        Ok(installer_image::Contents {
             board: &self.board,
             front,
             overlay: self.board.overlay.as_ref().zip(own),
@@ -193,7 +198,25 @@ impl Start {
             sd_boot: plan.sd_boot.clone(),
             epoch: self.epoch,
             secret: self.holds_secrets(request),
+            secrets: self.secrets(request, plan)?,
+        })
+    }
+
+    /// What the image holds that nobody else may have.
+    fn secrets(&self, request: &Request, plan: &Plan) -> Result<Vec<&'static str>> {
+        let mut secrets = Vec::new();
+        if request.omni.is_some() || record::has_secrets(&plan.command_line) {
+            secrets.push("join-token");
         }
+        if let Some(config) = &self.config {
+            let text = config.read_all(initrd::CONFIG_LIMIT)?;
+            let text = String::from_utf8_lossy(&text);
+            // What cannot be read is none the less in the image.
+            if !talosimg::machine_config::secrets(&text).is_ok_and(|found| found.is_empty()) {
+                secrets.push("embedded-config");
+            }
+        }
+        Ok(secrets)
     }
 }
 
@@ -251,9 +274,11 @@ pub fn image(request: &Request, context: &Context<'_>) -> Result<Built> {
         record.images.push(write::image(&plan, format, request, context, &mut outputs)?);
     }
     if let Some(base) = &start.installer_base {
-        let (output, how) = write::installer(base, &start.contents(request, &front, &plan), context, &mut outputs)?;
+        let contents = start.contents(request, &front, &plan)?;
+        let (output, how) = write::installer(base, &contents, context, &mut outputs, &mut built.report)?;
         explain.push(how);
         record.installer = Some(output);
+        record.warnings = record::warnings(&built.report);
     }
     if let Some(spi) = &front.spi {
         record.spi = Some(write::spi(spi, &mut outputs)?);
@@ -327,7 +352,8 @@ pub fn installer(request: &Request, context: &Context<'_>) -> Result<Built> {
     if !request.dry_run {
         let _lock = context.store.lock(&finished.folder.to_string_lossy())?;
         let mut outputs = Outputs::open(&folder)?;
-        let (output, how) = write::installer(base, &start.contents(request, &front, &plan), context, &mut outputs)?;
+        let contents = start.contents(request, &front, &plan)?;
+        let (output, how) = write::installer(base, &contents, context, &mut outputs, &mut built.report)?;
         explain.push(how);
         built.outputs.push(output);
         if context.progress.cancelled() {

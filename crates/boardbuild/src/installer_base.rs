@@ -1,6 +1,6 @@
 //! What an installer image stands on: `--installer-base`, the board's own, or the release's `installer-base` image.
 
-use imgcore::{Digest, Finding};
+use imgcore::{Digest, Finding, Report};
 use ocipack::{Platform, read};
 use serde::{Deserialize, Serialize};
 use talosimg::installer::kept_layers;
@@ -125,16 +125,46 @@ fn reason(error: &Error) -> String {
 /// That a base was read to its last byte and holds.
 #[derive(Debug, Serialize, Deserialize)]
 struct Sound {
-    /// Count of its entries.
+    /// Count of the entries of the layers that are kept.
     entries: usize,
+    /// What the layers that are not kept hold beside boot assets.
+    left_out: Option<LeftOut>,
 }
 
+/// Files of a base that no installer image on it has.
+#[derive(Debug, Serialize, Deserialize)]
+struct LeftOut {
+    /// SHA-256 of the layer as it is stored.
+    layer: Digest,
+    /// Count of the files.
+    files: usize,
+    /// The first of them.
+    first: String,
+}
+
+impl LeftOut {
+    fn finding(&self, origin: &str) -> Finding {
+        let Self { layer, files, first } = self;
+        let more = if *files == 1 { first.clone() } else { format!("{files} files, {first} the first of them") };
+        let message = format!(
+            "of the base's two layers the first is kept, as the imager does; layer {layer} is left out with {more}"
+        );
+        Finding::warning("INS004", message).of(origin).help(
+            "its place is for boot assets, usr/install/…, which are replaced: put everything else into one layer, or into three",
+        )
+    }
+}
+
+/// Where the imager has boot assets, which are replaced.
+const ASSETS: &str = "usr/install/";
+
 impl InstallerBase {
-    /// The image with all its layers. Each base is read to its end once: digests, tar, `diff_id`, paths.
+    /// The image with all its layers, and what of it is lost on the way into an installer image. Each base is read to its
+    /// end once: digests, tar, `diff_id`, paths.
     ///
     /// # Errors
     /// A layer that is missing, damaged or hostile; no program behind the entry point.
-    pub(crate) fn image(&self, context: &Context<'_>) -> Result<ocipack::Base> {
+    pub(crate) fn image(&self, context: &Context<'_>) -> Result<(ocipack::Base, Report)> {
         let mut layers = Vec::new();
         for index in 0..self.opened.view.layers.len() {
             layers.push(self.opened.layer(index, context)?);
@@ -143,11 +173,16 @@ impl InstallerBase {
         view.layers = layers;
         let base = ocipack::Base::of(&view)
             .map_err(|error| self.refused(Finding::error("INS002", format!("{}: {error}", self.origin))))?;
-        let key = Digest::of(&canonical_json(&("installer-base", self.digest)));
-        if context.store.action::<Sound>(ACTION, key).is_none() {
-            context.store.record(ACTION, key, &self.check(&view)?)?;
-        }
-        Ok(base)
+        let key = Digest::of(&canonical_json(&("installer-base", self.digest, kept_layers(view.layers.len()), ASSETS)));
+        let sound = match context.store.action::<Sound>(ACTION, key) {
+            Some(sound) => sound,
+            None => {
+                let sound = self.check(&view)?;
+                context.store.record(ACTION, key, &sound)?;
+                sound
+            }
+        };
+        Ok((base, sound.left_out.iter().map(|left_out| left_out.finding(&self.origin)).collect()))
     }
 
     fn check(&self, view: &read::ImageView) -> Result<Sound> {
@@ -161,7 +196,8 @@ impl InstallerBase {
         // What is built on it does not have all of its layers.
         let mut kept = view.clone();
         kept.layers.truncate(kept_layers(kept.layers.len()));
-        let tree = if kept.layers.len() < view.layers.len() { kept.tree().0 } else { tree };
+        let whole = kept.layers.len() == view.layers.len();
+        let tree = if whole { tree } else { kept.tree().0 };
         let program = view.run.entrypoint.first().or(view.run.cmd.first());
         let there = program.is_some_and(|path| tree.resolve(path).is_ok_and(|(_, node)| node.kind.name() == "file"));
         if !there {
@@ -169,7 +205,8 @@ impl InstallerBase {
                 .map_or_else(|| "it runs nothing".to_owned(), |path| format!("it runs {path}, which it does not have"));
             return Err(self.refused(Finding::error("INS001", format!("{} is no installer: {what}", self.origin))));
         }
-        Ok(Sound { entries: tree.len() })
+        let left_out = if whole { None } else { left_out(view, kept.layers.len()) };
+        Ok(Sound { entries: tree.len(), left_out })
     }
 
     fn refused(&self, finding: Finding) -> Error {
@@ -178,4 +215,17 @@ impl InstallerBase {
     }
 }
 
-const ACTION: &str = "installer-base-2";
+/// What the layers above the kept ones do beside placing boot assets: folders alone are nothing that is missed.
+fn left_out(view: &read::ImageView, kept: usize) -> Option<LeftOut> {
+    let (changes, _) = view.changes();
+    let folder = |change: &read::Change| change.now.as_ref().is_some_and(|node| node.kind.name() == "folder");
+    let missed: Vec<_> = changes
+        .iter()
+        .filter(|change| change.layer >= kept && !change.path.starts_with(ASSETS) && !folder(change))
+        .collect();
+    let first = missed.first()?;
+    let layer = view.layers.get(first.layer)?.digest;
+    Some(LeftOut { layer, files: missed.len(), first: first.path.clone() })
+}
+
+const ACTION: &str = "installer-base-3";

@@ -22,6 +22,10 @@ use crate::{
 /// File name of the installer image, as the imager's.
 pub(crate) const INSTALLER_TAR: &str = "installer-arm64.tar";
 
+/// Annotation of the manifest that lists what an image holds that nobody else may have: `join-token`, `embedded-config`.
+/// In the manifest it is seen without a look into the initramfs.
+pub(crate) const SECRETS_ANNOTATION: &str = "io.talos-rk.secrets";
+
 /// What is put on the base.
 #[derive(Debug)]
 pub(crate) struct Contents<'a> {
@@ -43,6 +47,8 @@ pub(crate) struct Contents<'a> {
     pub epoch: Epoch,
     /// Whether secrets may be in the unified kernel image: then its layer does not enter the store.
     pub secret: bool,
+    /// What it holds that nobody else may have, in the words of [`SECRETS_ANNOTATION`].
+    pub secrets: Vec<&'static str>,
 }
 
 impl Contents<'_> {
@@ -122,6 +128,9 @@ impl Contents<'_> {
         .into();
         if let Some((overlay, _)) = self.overlay {
             annotations.insert("io.talos-rk.overlay".to_owned(), overlay.name.clone());
+        }
+        if !self.secrets.is_empty() {
+            annotations.insert(SECRETS_ANNOTATION.to_owned(), self.secrets.join(","));
         }
         annotations
     }

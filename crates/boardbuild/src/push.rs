@@ -1,6 +1,7 @@
 //! A whole image to a registry.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     io,
     path::{Path, PathBuf},
@@ -17,6 +18,8 @@ use ocipack::{
 use serde_json::{Value, json};
 
 use crate::{
+    allow::Allowed,
+    archive::secrets,
     build::Context,
     error::{Error, Exit, Result},
     files,
@@ -37,6 +40,8 @@ pub struct PushRequest {
     pub target: String,
     /// Whether a tag that names another image may be moved.
     pub force: bool,
+    /// Codes whose errors are warnings: `REG009`.
+    pub allow: Vec<String>,
 }
 
 /// What a push or a pull did.
@@ -62,11 +67,17 @@ struct Opened {
 /// Pushes an image: blobs, manifests, index, tag. Nothing is sent before everything was checked.
 ///
 /// # Errors
-/// [`Exit::Refused`] for a tag that names another image (`REG001`) or was taken meanwhile (`REG002`); [`Exit::Usage`];
+/// [`Exit::Refused`] for a tag that names another image (`REG001`) or was taken meanwhile (`REG002`), and for an image
+/// with secrets (`REG009`); [`Exit::Usage`];
 /// [`Exit::Input`] for an archive or digest that is missing, damaged or incomplete; [`Exit::Io`] for network and access.
 pub fn push(request: &PushRequest, context: &Context<'_>) -> Result<Transferred> {
+    let allowed = Allowed::new(&request.allow)?;
     let target = target(&request.target)?;
-    let opened = open(&request.what, target.tag().unwrap_or_default(), context)?;
+    let mut opened = open(&request.what, target.tag().unwrap_or_default(), context)?;
+    opened.report = allowed.apply(opened.report);
+    if opened.report.has_errors() {
+        return Err(Error::refused(opened.report));
+    }
     let client = context.network.client()?;
     // Pushes of one tag come one after the other, so that each sees what the one before it did.
     let _turn = match target.tag() {
@@ -225,18 +236,28 @@ fn opened(
     pick: impl FnOnce(&ArchiveView) -> std::result::Result<Picked, ocipack::Error>,
 ) -> Result<Opened> {
     let mut installer = false;
+    let (mut secrets, mut kernels, mut failure) = (BTreeSet::new(), BTreeSet::new(), None);
     if let Some(view) = view.as_ref().filter(|_| !report.has_errors()) {
         report.extend(view.verify_with(&mut |image, tree| {
+            match secrets::look(image, tree, &mut kernels) {
+                Ok(found) => secrets.extend(found),
+                // A layer that is damaged is in the report too.
+                Err(error) => failure = Some(error),
+            }
             let runs = image.run.entrypoint.first().map(String::as_str);
             installer |= runs == Some("/bin/installer") || (runs.is_none() && tree.get("usr/install").is_some());
         }));
     }
-    let report = report.owned_by(what, 0);
+    let mut report = report.owned_by(what, 0);
     let Some(view) = view.filter(|_| !report.has_errors()) else {
         let finding = Finding::error("REG003", format!("{what}: nothing was sent: the findings before this say why"))
             .help("build or copy the archive again; `cargo xtask inspect FILE` shows what is in it");
         return Err(Error::new(Exit::Input, finding).after(report));
     };
+    if let Some(error) = failure {
+        return Err(error.after(report));
+    }
+    report.extend(secrets::finding(&secrets, Severity::Error).map(|finding| finding.of(what)));
     match pick(&view) {
         Ok(picked) => Ok(Opened { picked, report, installer }),
         Err(error) => Err(whole::failed(&error, what).after(report)),

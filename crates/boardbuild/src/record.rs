@@ -202,6 +202,11 @@ pub(crate) fn warnings(report: &Report) -> Vec<String> {
 const SECRETS: [(&str, bool); 3] =
     [("jointoken=", true), ("talos.config.inline=", false), ("talos.config.early=", false)];
 
+/// Whether a command line has a value that [`redact`] replaces.
+pub(crate) fn has_secrets(command_line: &str) -> bool {
+    redact(command_line) != command_line
+}
+
 /// Replaces the value of every secret by its digest: what is recorded and shown may be published.
 pub fn redact(command_line: &str) -> String {
     let mut text = String::with_capacity(command_line.len());

@@ -325,7 +325,7 @@ fn part_of(whole: Range<u64>, part: Option<(u64, u64)>) -> Option<Range<u64>> {
     (part.start <= part.end && part.end <= whole.end).then_some(part)
 }
 
-fn digest_of(file: &dyn ReadAt, range: Range<u64>) -> Result<Digest> {
+pub(crate) fn digest_of(file: &dyn ReadAt, range: Range<u64>) -> Result<Digest> {
     let mut hasher = imgcore::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     let mut at = range.start;
@@ -378,7 +378,8 @@ pub fn verify(request: &VerifyRequest, context: &Context<'_>) -> Result<Verified
             return Err(Error::usage("--build cannot be asked of an image archive")
                 .or_help("verify the disk image with it, and the archive alone"));
         }
-        return verify_archive(&request.file, file, board.as_ref(), &allowed);
+        let asked = board.as_ref().map(|board| archive::Asked { board, boot: request.boot.as_deref() });
+        return archive::verify(&request.file, file, asked, &allowed);
     }
     let stored = file.size();
     let disk = open_image(&request.file, file)?;
@@ -495,25 +496,6 @@ fn read_record(request: &VerifyRequest, report: &mut Report) -> Result<Option<Re
     Ok(None)
 }
 
-fn verify_archive(path: &Path, file: Arc<dyn ReadAt>, board: Option<&Board>, allowed: &Allowed) -> Result<Verified> {
-    let (summary, mut report) = ocipack::inspect(Arc::clone(&file));
-    let (view, _) = ocipack::read::open(file);
-    let judged = view.map(|view| archive::judge(&view, board)).transpose()?;
-    let mut text = summary.as_ref().map(ToString::to_string).unwrap_or_default();
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    for line in judged.iter().flat_map(|judged| &judged.lines) {
-        let _ = writeln!(text, "{line}");
-    }
-    let kind = judged.as_ref().map(|judged| judged.kind.name());
-    report.extend(judged.map(|judged| judged.report).unwrap_or_default());
-    let report = allowed.apply(report.owned_by(&path.display().to_string(), 0));
-    let _ = writeln!(text, "{}", verdict(&report));
-    let facts = summary.map(|summary| summary.facts());
-    Ok(Verified { result: json!({ "kind": "oci", "image": kind, "facts": facts }), text, report })
-}
-
 /// Every statement of a board file that an image can be asked about.
 fn check_board(disk: &dyn ReadAt, examined: &mut Examined, board: &Board, boot: Option<&str>) -> Result<()> {
     let mut report = Report::new();
@@ -572,7 +554,7 @@ fn check_board(disk: &dyn ReadAt, examined: &mut Examined, board: &Board, boot: 
     Ok(())
 }
 
-fn verdict(report: &Report) -> String {
+pub(crate) fn verdict(report: &Report) -> String {
     use imgcore::Severity;
     let count = |severity| report.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));

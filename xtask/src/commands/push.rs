@@ -12,7 +12,12 @@ use crate::{
 
 /// Publishes an image.
 pub(crate) fn run(args: &PushArgs, global: &Global) -> Result<Outcome, Error> {
-    let request = PushRequest { what: args.image.clone(), target: args.reference.clone(), force: args.force };
+    let request = PushRequest {
+        what: args.image.clone(),
+        target: args.reference.clone(),
+        force: args.force,
+        allow: args.allow.clone(),
+    };
     with_context(global, |context| boardbuild::push(&request, context)).map(|done| outcome(done, global))
 }
 

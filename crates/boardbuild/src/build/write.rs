@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::Path, sync::Arc};
 
-use imgcore::{Digest, Finding};
+use imgcore::{Digest, Finding, Report};
 use rawimg::sink::{self, Format};
 use serde::{Deserialize, Serialize};
 
@@ -75,8 +75,11 @@ pub(super) fn installer(
     contents: &installer_image::Contents<'_>,
     context: &Context<'_>,
     outputs: &mut Outputs,
+    report: &mut Report,
 ) -> Result<(OutputRecord, String)> {
-    let plan = contents.plan(base.image(context)?, context)?;
+    let (base, found) = base.image(context)?;
+    report.extend(found);
+    let plan = contents.plan(base, context)?;
     let path = outputs.folder().join(INSTALLER_TAR);
     let mut file = outputs.temporary()?;
     let task = format!("writing {INSTALLER_TAR}");
