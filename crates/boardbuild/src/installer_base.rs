@@ -174,13 +174,12 @@ impl InstallerBase {
         let base = ocipack::Base::of(&view)
             .map_err(|error| self.refused(Finding::error("INS002", format!("{}: {error}", self.origin))))?;
         let key = Digest::of(&canonical_json(&("installer-base", self.digest, kept_layers(view.layers.len()), ASSETS)));
-        let sound = match context.store.action::<Sound>(ACTION, key) {
-            Some(sound) => sound,
-            None => {
-                let sound = self.check(&view)?;
-                context.store.record(ACTION, key, &sound)?;
-                sound
-            }
+        let sound = if let Some(sound) = context.store.action::<Sound>(ACTION, key) {
+            sound
+        } else {
+            let sound = self.check(&view)?;
+            context.store.record(ACTION, key, &sound)?;
+            sound
         };
         Ok((base, sound.left_out.iter().map(|left_out| left_out.finding(&self.origin)).collect()))
     }
