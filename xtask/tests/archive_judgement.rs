@@ -98,7 +98,7 @@ fn archives_of_a_build() {
         assert_eq!(unknown.exit, 2);
         assert!(unknown.has("USE001", "no boot scenario"), "{:?}", unknown.findings);
         let another = fs::read_to_string(&bench.board).unwrap().replace("source = \"idbloader\"", "source = \"spl\"");
-        let another = bench.file("another/demo.toml", format!("{another}").as_bytes());
+        let another = bench.file("another/demo.toml", another.as_bytes());
         let wrong = verify(path, &["--board", another.to_str().unwrap()]);
         assert_eq!(wrong.exit, 1, "{:?}", wrong.findings);
         assert!(wrong.has("VFY002", "has no spl"), "{:?}", wrong.findings);
