@@ -199,7 +199,7 @@ impl ReadAt for Lazy {
 
 #[cfg(all(test, unix))]
 mod tests {
-    #![allow(clippy::disallowed_methods, reason = "tests make folders of their own")]
+    #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests make folders of their own")]
 
     use imgcore::NoProgress;
 
