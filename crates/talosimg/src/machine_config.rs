@@ -242,6 +242,10 @@ fn whole(root: &Node) -> std::result::Result<(), String> {
     }
     match root.get("version").map(Node::text) {
         Some(Some(API_VERSION)) => Ok(()),
+        // A short word of this form is a version; anything else may be somebody's secret.
+        Some(Some(version)) if version.starts_with('v') && version.len() <= 12 => {
+            Err(format!("is of version {version:?}, expected {API_VERSION}"))
+        }
         Some(_) => Err(format!("is of another version, expected {API_VERSION}")),
         None => Err(format!("has no version; expected `version: {API_VERSION}`")),
     }

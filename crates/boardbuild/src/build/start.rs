@@ -294,7 +294,8 @@ fn open_config(path: &std::path::Path) -> Result<Blob> {
     let mut text = Vec::new();
     fs_err::File::open(path)?.take(CONFIG_LIMIT + 1).read_to_end(&mut text)?;
     if text.len() as u64 > CONFIG_LIMIT {
-        let message = format!("{}: more than {CONFIG_LIMIT} bytes, which no node takes", path.display());
+        let limit = imgcore::ByteSize(CONFIG_LIMIT);
+        let message = format!("{}: too large for a machine configuration: nodes take at most {limit}", path.display());
         let finding = Finding::error("CFG002", message).help("give a machine configuration, not another file");
         return Err(Error::refused(std::iter::once(finding).collect()));
     }
